@@ -1,0 +1,38 @@
+"""What every test shares: a generator with a fixed seed, and a guard that no test leaves a switch turned."""
+import os
+
+import numpy as np
+import pytest
+
+from tinyconv import kernels, tensor
+
+
+@pytest.fixture
+def rng():
+    """A generator with a fixed seed, new for each test: the order in which tests run cannot matter."""
+    return np.random.default_rng(0)
+
+
+def _switches():
+    """Everything global that a test could leave changed for the tests after it."""
+    legacy = np.random.get_state()
+    return {"mode": kernels.mode(), "threads": kernels.get_num_threads(), "gradients": tensor.grad_enabled(),
+            "floating-point errors": np.geterr(), "folder": os.getcwd(),
+            "NumPy's global random state": (legacy[1].tobytes(), *legacy[2:])}
+
+
+@pytest.fixture(autouse=True)
+def no_switch_left_turned():
+    """Fail a test after which the kernels' mode, the thread count, gradients, NumPy's error or random state or the folder differ.
+
+    Why: such a test passes, and another one, somewhere else, fails or passes for the wrong reason.
+    """
+    before = _switches()
+    yield
+    after = _switches()
+    kernels.use(before["mode"])
+    kernels.set_num_threads(before["threads"])
+    np.seterr(**before["floating-point errors"])
+    os.chdir(before["folder"])
+    changed = [name for name in before if before[name] != after[name]]
+    assert not changed, f"the test left changed: {', '.join(changed)}"

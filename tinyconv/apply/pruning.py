@@ -1,0 +1,153 @@
+"""Pruning carried through a network. `prune` removes coupled groups of channels: every array gets smaller. `sparsify` only zeroes.
+
+A group's score is the mean over its filters of the filter's score (Σ|w|, sqrt Σw², or random), each divided by the mean score of its
+layer, so that layers of different size can be ranked together. scope="global" ranks all groups of the network in one list;
+"uniform" takes the same share of every family of groups (the groups that live in the same layers).
+"""
+import numpy as np
+
+from ..compress import prune as pure
+from ..cost import macs as macs_of
+from ..graph import couple, remove_channels
+
+CRITERIA = ("l1", "l2", "random")
+SCOPES = ("global", "uniform")
+
+
+def _check_graph(g):
+    from ..graph import Graph
+    if not isinstance(g, Graph):
+        raise TypeError(f"g must be a Graph (tc.trace a model, or net.graph of a Network), not {type(g).__name__}")
+
+
+def _filter_scores(g, criterion, seed):
+    """weight name -> one score a filter, divided by the layer's mean score."""
+    rng, scores = np.random.default_rng(seed), {}
+    for node in g.nodes:
+        if node.op in ("conv2d", "linear") and node.inputs[1] not in scores:
+            w = g.array(node.inputs[1])
+            score = pure.random_scores(w, rng) if criterion == "random" else {"l1": pure.l1_scores, "l2": pure.l2_scores}[criterion](w)
+            scores[node.inputs[1]] = score / (score.mean() or 1.0)
+    return scores
+
+
+def group_scores(g, criterion="l1", seed=0, coupling=None):
+    """(roots, scores, families) of the coupled groups that may be removed, in order of root number.
+
+    families[i] names the layers whose filters group i consists of; groups of one family compete with each other under "uniform".
+    """
+    if criterion not in CRITERIA:
+        raise ValueError(f"criterion must be one of {', '.join(CRITERIA)}, not {criterion!r}")
+    filters = _filter_scores(g, criterion, seed)
+    roots, scores, families = [], [], []
+    for root, bound in sorted((coupling or couple(g)).groups.items()):
+        members = [(b.name, filters[b.name][b.index]) for b in bound if b.axis == 0 and b.name in filters]
+        if members:
+            roots.append(root)
+            scores.append(float(np.mean([score for _, score in members])))
+            families.append(tuple(sorted({name for name, _ in members})))
+    return np.array(roots), np.array(scores), families
+
+
+def _order(scores, families, scope):
+    """Positions of the groups in the order in which they go: by score, or by their rank within the family, families in step."""
+    if scope == "global":
+        return np.argsort(scores, kind="stable")
+    key = np.empty(len(scores))
+    for family in dict.fromkeys(families):
+        mine = np.array([i for i, f in enumerate(families) if f == family])
+        key[mine[np.argsort(scores[mine], kind="stable")]] = (np.arange(len(mine)) + 0.5) / len(mine)
+    return np.lexsort((scores, key))
+
+
+def _never_empty(coupling, roots, order):
+    """The order without the last group of each value: the highest-ranked one that a value would otherwise lose stays."""
+    left = {}
+    for name, ids in coupling.ids.items():
+        left[name] = len(set(coupling.roots(ids).tolist()))
+    where = {}
+    for name, ids in coupling.ids.items():
+        for root in set(coupling.roots(ids).tolist()):
+            where.setdefault(root, []).append(name)
+    going = []
+    for i in order:
+        names = where[int(roots[i])]
+        if all(left[name] > 1 for name in names):
+            going.append(i)
+            for name in names:
+                left[name] -= 1
+    return going
+
+
+def prune(g, ratio=None, criterion="l1", scope="global", macs=None, seed=0):
+    """A physically smaller Graph: the lowest-scoring coupled groups of channels are taken out of every array they run through.
+
+    ratio    the fraction of prunable groups that go, in [0, 1); exactly round(ratio · n) of them (of each family under "uniform")
+    macs     instead of ratio: a budget. The fewest groups go, in the order of their scores, so that MACs <= macs
+    criterion  "l1", "l2", or "random" (the control, by `seed`);  scope  "global" or "uniform"
+    Invariants: pruned(x) == masked(x); no layer is ever empty; kept numbers keep their bits. Errors: ValueError for a ratio or budget
+    that cannot be met, unknown names; GraphError for an operation that channels cannot be followed through.
+
+    >>> g = tc.trace(tc.models.mobilenet_v1_small(rng=0), (1, 1, 28, 28))
+    >>> half = tc.apply.prune(g, macs=tc.cost.macs(g) // 2)
+    >>> tc.cost.macs(half) <= tc.cost.macs(g) // 2
+    True
+    """
+    _check_graph(g)
+    if scope not in SCOPES:
+        raise ValueError(f"scope must be one of {', '.join(SCOPES)}, not {scope!r}")
+    if (ratio is None) == (macs is None):
+        raise ValueError("give either ratio or macs, one of them")
+    if ratio is not None and not 0 <= ratio < 1:
+        raise ValueError(f"ratio must lie in [0, 1), not {ratio}")
+    coupling = couple(g)
+    roots, scores, families = group_scores(g, criterion, seed, coupling)
+    going = _never_empty(coupling, roots, _order(scores, families, scope)) if len(roots) else []
+    if ratio is not None:
+        return remove_channels(g, roots[_by_ratio(going, families, ratio, scope)] if going else [], coupling)
+    return _to_budget(g, coupling, roots, going, macs)
+
+
+def _by_ratio(going, families, ratio, scope):
+    """The first round(ratio · n) of the order, of the whole or of each family."""
+    quota = {None: pure.exact_count(len(families), ratio)} if scope == "global" else \
+        {family: pure.exact_count(families.count(family), ratio) for family in dict.fromkeys(families)}
+    chosen = []
+    for i in going:
+        family = None if scope == "global" else families[i]
+        if quota[family]:
+            quota[family] -= 1
+            chosen.append(i)
+    if any(quota.values()):
+        raise ValueError(f"ratio {ratio} would empty a layer: {sum(quota.values())} more groups would have to go than can")
+    return chosen
+
+
+def _to_budget(g, coupling, roots, going, budget):
+    """Bisection for the least number of groups that must go; MACs fall with each."""
+    def macs_without(count):
+        return macs_of(remove_channels(g, roots[going[:count]] if count else [], coupling))
+
+    least = macs_without(len(going))
+    if budget < least:
+        raise ValueError(f"macs must be at least {least:,} (one group left in every layer), not {budget:,}")
+    low, high = 0, len(going)                                     # macs_without(high) <= budget
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if macs_without(middle) <= budget else (middle + 1, high)
+    return remove_channels(g, roots[going[:high]] if high else [], coupling)
+
+
+def sparsify(g, sparsity, scope="global"):
+    """A Graph of the same size with the weights of least magnitude set to 0: exactly round(n · sparsity) of all weights of
+    convolution and linear layers together, or of each array under scope="uniform".
+
+    Nothing gets smaller or faster by this; a sparse encoding may. `finetune(…, keep_zeros=True)` trains the rest.
+    """
+    _check_graph(g)
+    if scope not in SCOPES:
+        raise ValueError(f"scope must be one of {', '.join(SCOPES)}, not {scope!r}")
+    names = list(dict.fromkeys(node.inputs[1] for node in g.nodes if node.op in ("conv2d", "linear")))
+    weights = [g.array(name) for name in names]
+    masks = pure.global_magnitude(weights, sparsity) if scope == "global" else [pure.magnitude(w, sparsity) for w in weights]
+    return g.with_arrays({name: pure.masked(w, mask) for name, w, mask in zip(names, weights, masks)})

@@ -1,0 +1,198 @@
+"""From a float network to one that computes in integers: int8 codes in, int8 codes out of every layer, int32 sums between.
+
+1. fold every BatchNorm into its convolution;  2. run calibration pictures and note the range of every value;  3. give each value
+a scale and zero point, each filter a scale of its own;  4. write the same network with integer operations:
+    acc = Σ (q_x - Z_x) q_w + q_b,   q_y = clip(round(acc S_x S_w / S_y + Z_y))
+An activation behind a layer costs nothing: it is the range to which the result is clipped. Only the first node (quantize) and the last
+(dequantize) touch floats. `INTEGER` has an entry for every operation of the table: how it is written in integers, or why not.
+"""
+import numpy as np
+
+from .. import train
+from ..compress import quantize as pure
+from ..graph import Graph, GraphError, Node, fold_batch_norms, run
+from ..graph.structure import unused
+from ..ops import TABLE
+from .pruning import _check_graph
+
+RULES = ("onnx",)
+CLIPS = {"relu": (0.0, None), "relu6": (0.0, 6.0)}
+
+
+class _Builder:
+    """The integer network while it is being written: nodes, buffers, and the (scale, zero point) of every value."""
+
+    def __init__(self, g, ranges, bits, per_channel, rule):
+        self.g, self.bits, self.per_channel, self.rule = g, bits, per_channel, rule
+        self.scales = {name: pure.affine(low, high) for name, (low, high) in ranges.items()}
+        self.nodes, self.buffers, self.renamed = [], {}, {}
+        self.taken = set(g.inputs) | {o for node in g.nodes for o in node.outputs}
+
+    def source(self, name):
+        """What stands for float value `name` in the integer network."""
+        return self.renamed.get(name, name)
+
+    def qparams(self, name):
+        """(scale, zero point) as Python numbers, the scale exactly a float32."""
+        scale, zero_point = self.scales[name]
+        return float(np.float32(scale)), int(zero_point)
+
+    def buffer(self, name, array):
+        """Keep an array under a name that nothing else has."""
+        name = unused(name, self.taken | set(self.buffers))
+        self.buffers[name] = np.ascontiguousarray(array)
+        return name
+
+
+def _limits(scale, zero_point, clip):
+    """The codes to which a fused activation clips: round(bound / S) + Z, within int8."""
+    low, high = clip
+    code = lambda bound: int(np.clip(np.rint(bound / scale) + zero_point, -128, 127))
+    return -128 if low is None else code(low), 127 if high is None else code(high)
+
+
+def _weighted(b, node, clip, output):
+    """Convolution and linear: codes and scale of each filter, an int32 bias, one requantization."""
+    x, w, bias = (*node.inputs, None)[:3]
+    x_scale, x_zero = b.qparams(x)
+    y_scale, y_zero = b.qparams(output)
+    weight = b.g.array(w)
+    codes, w_scale = pure.quantize_weight(weight, bits=b.bits, axis=0 if b.per_channel else None)
+    offset = np.zeros(len(weight), np.float32) if bias is None else b.g.array(bias)
+    fitting = pure.scale_that_fits_bias(np.broadcast_to(w_scale, len(weight)), offset, x_scale)
+    if not np.array_equal(fitting, np.broadcast_to(w_scale, len(weight))):
+        w_scale = fitting
+        q_min, q_max = pure.code_range(b.bits, narrow=True)
+        codes = pure.quantize(weight, w_scale, 0, q_min, q_max, axis=0)
+    q_bias = pure.quantize_bias(offset, x_scale, w_scale)
+    stem = w.removesuffix("weight")
+    names = (b.buffer(w, codes), b.buffer(f"{stem}bias", q_bias), b.buffer(f"{stem}scale", np.atleast_1d(np.float32(w_scale))))
+    q_min, q_max = _limits(y_scale, y_zero, clip)
+    attributes = dict(x_scale=x_scale, x_zero_point=x_zero, y_scale=y_scale, y_zero_point=y_zero, q_min=q_min, q_max=q_max, rule=b.rule)
+    if node.op == "conv2d":
+        attributes.update({k: v for k, v in node.attributes.items() if k != "algorithm"})
+    b.nodes.append(Node({"conv2d": "qconv2d", "linear": "qlinear"}[node.op], (b.source(x), *names), (output,), attributes, node.module))
+
+
+def _add(b, node, clip, output):
+    """Residual sum: both sides brought to the scale of the result."""
+    if not all(isinstance(v, str) and v in b.scales for v in node.inputs):
+        raise GraphError(f"{node.outputs[0]}: add has an integer form for two results of layers, not for a number or a parameter")
+    (a_scale, a_zero), (c_scale, c_zero), (y_scale, y_zero) = b.qparams(node.inputs[0]), b.qparams(node.inputs[1]), b.qparams(output)
+    q_min, q_max = _limits(y_scale, y_zero, clip)
+    b.nodes.append(Node("qadd", tuple(b.source(v) for v in node.inputs), (output,), dict(
+        a_scale=a_scale, a_zero_point=a_zero, b_scale=c_scale, b_zero_point=c_zero, y_scale=y_scale, y_zero_point=y_zero, q_min=q_min, q_max=q_max), node.module))
+
+
+def _average(b, node, clip, output):
+    """Global average pooling: one int32 sum a channel."""
+    if node.attributes["output_size"] not in (1, [1, 1]):
+        raise GraphError(f"{node.outputs[0]}: adaptive_avg_pool2d has an integer form for output size 1, not {node.attributes['output_size']}")
+    (x_scale, x_zero), (y_scale, y_zero) = b.qparams(node.inputs[0]), b.qparams(output)
+    q_min, q_max = _limits(y_scale, y_zero, clip)
+    b.nodes.append(Node("qglobal_average_pool", (b.source(node.inputs[0]),), (output,), dict(
+        x_scale=x_scale, x_zero_point=x_zero, y_scale=y_scale, y_zero_point=y_zero, q_min=q_min, q_max=q_max), node.module))
+
+
+def _moved(b, node, clip, output):
+    """Operations that only move numbers work on codes as they are; scale and zero point are their input's."""
+    b.scales[output] = b.scales[node.inputs[0]]
+    b.nodes.append(Node(node.op, (b.source(node.inputs[0]),), (output,), node.attributes, node.module))
+
+
+def _nothing(b, node, clip, output):
+    """Dropout is nothing in evaluation."""
+    b.scales[output], b.renamed[output] = b.scales[node.inputs[0]], b.source(node.inputs[0])
+
+
+_FUSED = "an activation has an integer form as part of the convolution, linear layer, sum or average before it, whose only reader it is"
+_FLOAT = "it has no integer form; keep the layer in float"
+
+INTEGER = {
+    **{name: _FLOAT for name in TABLE},
+    **dict.fromkeys(("relu", "relu6"), _FUSED),
+    **dict.fromkeys(("cross_entropy", "nll_loss", "mse_loss", "kl_div", "distillation_loss"), "a loss is no layer; trace the network without it"),
+    **dict.fromkeys(("quantize", "dequantize", "qconv2d", "qlinear", "qadd", "qglobal_average_pool"), "the network is quantized already"),
+    "batch_norm": "BatchNorm is folded into the convolution before it; this one follows none, or shares it with another reader",
+    "conv2d": _weighted, "linear": _weighted, "add": _add, "adaptive_avg_pool2d": _average,
+    "flatten": _moved, "reshape": _moved, "channel_shuffle": _moved, "take_channels": _moved, "slice": _moved, "dropout": _nothing,
+}
+
+
+def calibrate(g, images, batch_size=100, observe=pure.observe_min_max):
+    """name -> (min, max) of every value while calibration pictures run through the graph.
+
+    Errors: ValueError for no pictures, or values that are not finite (naming the value).
+    """
+    ranges = {}
+
+    def look(node, outputs):
+        for name, y in zip(node.outputs, outputs):
+            if isinstance(y, np.ndarray) and y.dtype.kind == "f":
+                ranges[name] = _observed(ranges.get(name), y, name, observe)
+    if len(images) < 1:
+        raise ValueError("calibration must hold at least one picture")
+    for at in range(0, len(images), batch_size):
+        x = train.as_batch(images[at:at + batch_size])
+        for name in g.inputs:
+            ranges[name] = _observed(ranges.get(name), x, name, observe)
+        run(g, x, each=look)
+    return ranges
+
+
+def _observed(seen, x, name, observe):
+    if not np.isfinite(x).all():
+        raise ValueError(f"calibration: {name} is not finite (NaN or infinity); look at the pictures and weights")
+    return observe(seen, x)
+
+
+def _fusions(g):
+    """layer node output -> (activation node): activations that are the only reader of an addable layer."""
+    readers, fused = g.consumers(), {}
+    for node in g.nodes:
+        following = readers.get(node.outputs[0], [])
+        if node.op in ("conv2d", "linear", "add", "adaptive_avg_pool2d") and len(following) == 1 and following[0].op in CLIPS \
+                and node.outputs[0] not in g.outputs:
+            fused[node.outputs[0]] = following[0]
+    return fused
+
+
+def quantize(g, calibration, bits=8, per_channel=True, rule="onnx", batch_size=100):
+    """The network in integers: a Graph whose first node makes int8 codes, whose last makes floats, with integers all between.
+
+    calibration  pictures (N,C,H,W), uint8 or float32: they fix the ranges of activations. bits: of the weights, 2-8 (stored as int8);
+    per_channel: a scale for each filter. rule: how sums are requantized ("onnx"). Activations are 8-bit, affine.
+    Errors: GraphError naming an operation that has no integer form and why; ValueError for calibration data that is empty, NaN
+    or of the wrong shape, and for weights and biases that could overflow the accumulator.
+    """
+    _check_graph(g)
+    if rule not in RULES:
+        raise ValueError(f"rule must be one of {', '.join(RULES)}, not {rule!r}")
+    if len(g.inputs) != 1 or len(g.outputs) != 1:
+        raise GraphError(f"an integer network has one input and one output, this one {len(g.inputs)} and {len(g.outputs)}")
+    folded = fold_batch_norms(g)
+    for node in folded.nodes:
+        if isinstance(INTEGER[node.op], str) and node.op not in CLIPS:
+            raise GraphError(f"{node.outputs[0]}: {node.op} cannot be quantized: {INTEGER[node.op]}")
+    b = _Builder(folded, calibrate(folded, calibration, batch_size), bits, per_channel, rule)
+    fused = _fusions(folded)
+    done = {node.outputs[0] for node in fused.values()}
+    name = next(iter(folded.inputs))
+    scale, zero_point = b.qparams(name)
+    codes = unused(f"{name}/codes", b.taken)
+    b.taken.add(codes)
+    b.renamed[name] = codes
+    b.nodes.append(Node("quantize", (name,), (codes,), dict(scale=scale, zero_point=zero_point)))
+    for node in folded.nodes:
+        if node.outputs[0] in done:
+            continue
+        rule_of = INTEGER[node.op]
+        if isinstance(rule_of, str):
+            raise GraphError(f"{node.outputs[0]}: {node.op} cannot be quantized: {rule_of}")
+        activation = fused.get(node.outputs[0])
+        rule_of(b, node, CLIPS[activation.op] if activation else (None, None), (activation or node).outputs[0])
+    last = folded.outputs[0]
+    scale, zero_point = b.qparams(last)
+    result = unused(f"{last}/float", b.taken)
+    b.nodes.append(Node("dequantize", (b.source(last),), (result,), dict(scale=scale, zero_point=zero_point)))
+    return Graph(folded.inputs, tuple(b.nodes), (result,), {}, b.buffers)

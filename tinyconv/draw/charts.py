@@ -1,0 +1,109 @@
+"""Pictures a person would rather look at than read: accuracy against cost, and how training went.
+
+Matplotlib is imported inside the functions. Each returns its figure; `save` writes it (by the ending: .png, .svg, .pdf) without a screen.
+"""
+COLOURS = ("#1b6ca8", "#d1495b", "#2e933c", "#edae49", "#6a4c93", "#3d3d3d", "#0b7a75", "#b36a5e")
+
+
+def _figure(columns=1, size=(6.4, 4.4)):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    figure = Figure(figsize=(size[0] * columns, size[1]), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, [figure.add_subplot(1, columns, i + 1) for i in range(columns)]
+
+
+def _finish(axes, title, x, y):
+    axes.set_title(title, fontsize=11, loc="left")
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.grid(True, linewidth=0.5, alpha=0.35)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _place(axes, points, labels, colours):
+    """Write each label beside its point, moving it until it covers neither another label nor a point."""
+    figure = axes.figure
+    figure.canvas.draw()
+    where = axes.transData.transform(points)
+    frame, taken = axes.get_window_extent(), [(x - 6, y - 6, x + 6, y + 6) for x, y in where]
+    for (x, y), label, colour in sorted(zip(where, labels, colours), key=lambda item: -item[0][1]):
+        text = axes.annotate(label, (x, y), xycoords="figure pixels", fontsize=9, color=colour)
+        box = text.get_window_extent()
+        w, h, best = box.width, box.height, None
+        for ring in range(1, 9):
+            for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)):
+                left = x + dx * (8 + 7 * (ring - 1)) - (w if dx < 0 else w / 2 if dx == 0 else 0)
+                low = y + dy * (5 + 7 * (ring - 1)) - (h if dy < 0 else h / 2 if dy == 0 else 0)
+                spot = (left, low, left + w, low + h)
+                inside = frame.x0 + 2 < left and left + w < frame.x1 - 2 and frame.y0 + 2 < low and low + h < frame.y1 - 2
+                free = not any(spot[0] < b[2] + 2 and b[0] - 2 < spot[2] and spot[1] < b[3] + 1 and b[1] - 1 < spot[3] for b in taken)
+                if inside and free and best is None:
+                    best = spot
+        best = best or (x + 8, y, x + 8 + w, y + h)
+        text.remove()
+        taken.append(best)
+        offset = ((best[0] - x) * 72 / figure.dpi, (best[1] - y) * 72 / figure.dpi)
+        axes.annotate(label, axes.transData.inverted().transform((x, y)), xytext=offset, textcoords="offset points", fontsize=9, color=colour,
+                      arrowprops=dict(arrowstyle="-", color=colour, linewidth=0.5, alpha=0.6, shrinkA=0, shrinkB=3) if max(map(abs, offset)) > 40 else None)
+
+
+def accuracy_against_cost(rows, costs, title="Accuracy against cost"):
+    """One panel a cost: every network a labelled point, an arrow of time from the first network to what was made of it.
+
+    rows: dicts with "name", "accuracy" and the keys of `costs`; costs: key -> label of its axis. Cheap and good is at the upper left.
+    """
+    figure, panels = _figure(len(costs))
+    colours = [COLOURS[i % len(COLOURS)] for i in range(len(rows))]
+    for axes, (key, label) in zip(panels, costs.items()):
+        points = [(row[key], 100 * row["accuracy"]) for row in rows]
+        for row, point, colour in zip(rows, points, colours):
+            if row.get("parent") is not None:
+                x, y = points[[r["name"] for r in rows].index(row["parent"])]
+                axes.annotate("", point, (x, y), arrowprops=dict(arrowstyle="->", color=colour, alpha=0.35, linewidth=1.2, shrinkA=5, shrinkB=5))
+            axes.scatter(*point, s=48, color=colour, zorder=3)
+        lowest, highest = min(p[1] for p in points), max(p[1] for p in points)
+        room = max(1.0, 0.25 * (highest - lowest))
+        axes.set_ylim(lowest - room, highest + room)
+        axes.set_xlim(0, 1.28 * max(p[0] for p in points))
+        _finish(axes, title if axes is panels[0] else "", label, "test accuracy (%)")
+    for axes, (key, label) in zip(panels, costs.items()):
+        _place(axes, [(row[key], 100 * row["accuracy"]) for row in rows], [row["name"] for row in rows], colours)
+    return figure
+
+
+def history(histories, title="Training"):
+    """Loss and accuracy by epoch; histories: name -> what train.fit returned."""
+    figure, (left, right) = _figure(2, (5.2, 3.6))
+    for (name, rows), colour in zip(histories.items(), COLOURS):
+        epochs = [row["epoch"] for row in rows]
+        left.plot(epochs, [row["loss"] for row in rows], marker="o", markersize=3, color=colour, label=name)
+        key = "val_accuracy" if "val_accuracy" in rows[0] else "accuracy"
+        right.plot(epochs, [100 * row[key] for row in rows], marker="o", markersize=3, color=colour, label=name)
+    _finish(left, title, "epoch", "training loss")
+    _finish(right, "", "epoch", "test accuracy (%)" if any("val_accuracy" in rows[0] for rows in histories.values()) else "training accuracy (%)")
+    left.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def pictures(images, titles=None, columns=10, size=0.9):
+    """A sheet of pictures (N,C,H,W), uint8 or float in [0, 1], one or three channels."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(size * min(columns, len(images)), (size + (0.25 if titles else 0)) * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    for i, image in enumerate(images):
+        axes = figure.add_subplot(rows, min(columns, len(images)), i + 1)
+        axes.imshow(image[0] if len(image) == 1 else image.transpose(1, 2, 0), cmap="gray_r" if len(image) == 1 else None)
+        axes.set_axis_off()
+        if titles is not None:
+            axes.set_title(str(titles[i]), fontsize=7)
+    return figure
+
+
+def save(figure, path):
+    """Write a figure to a file; the ending names the kind. Returns the path as text."""
+    figure.savefig(path, dpi=150)
+    return str(path)

@@ -1,0 +1,340 @@
+"""What does a layer cost? Parameters, multiply-adds (MACs) and bytes, in closed form.
+
+Everywhere: one MAC is one multiplication with its addition, FLOPs = 2 MACs; counts are exact Python integers; "_bytes" are
+bytes, ratios are plain fractions. Taps on zero padding are counted, as the papers and all tools do; `conv2d_interior_macs` is the
+count without them. Notation as in `geometry`: C input channels, F filters, K kernel (KH, KW), G groups, OH and OW output size.
+
+Functions that need both ends of a layer take a `Conv2dGeometry` and count its whole batch; those that take plain numbers count
+one image. Sources: Howard et al., "MobileNets" (2017), section 3; Ma et al., "ShuffleNet V2" (2018), section 2; Denton et al.,
+"Exploiting linear structure within convolutional networks" (2014); Jaderberg et al., "Speeding up CNNs with low rank
+expansions" (2014); Chellapilla et al., "High performance convolutional neural networks" (2006).
+"""
+from .geometry import Conv2dGeometry, GeometryError, is_integer, output_size, pair
+
+LOW_RANK_KINDS = ("channel_out", "channel_in", "spatial")
+
+
+def _whole(least=1, **counts):
+    """The named counts as Python integers (NumPy's would overflow), refused when they are none or too small."""
+    for name, value in counts.items():
+        if not is_integer(value) or value < least:
+            raise GeometryError(f"{name} must be an integer of at least {least}, not {value!r}")
+    return [int(value) for value in counts.values()]
+
+
+def _grouped(c, f, groups):
+    """(C/G, F, G), refused when the groups do not divide."""
+    c, f, groups = _whole(c=c, f=f, groups=groups)
+    if c % groups or f % groups:
+        raise GeometryError(f"groups must divide both c and f: c {c}, f {f}, groups {groups}")
+    return c // groups, f, groups
+
+
+# ---- layers ----------------------------------------------------------------------------------------------------------
+
+def conv2d_macs(c, f, kernel, oh, ow, groups=1):
+    """MACs of a convolution of one image: KH KW (C/G) F OH OW.
+
+    `kernel` is an integer or (KH, KW). Depthwise is groups=c, pointwise kernel=1. Errors: GeometryError naming the count that
+    is no positive integer, or groups that do not divide.
+
+    >>> conv2d_macs(512, 512, 3, 14, 14)          # MobileNetV1, Table 3: "462 million"
+    462422016
+    """
+    cg, f, _ = _grouped(c, f, groups)
+    kh, kw = pair(kernel, "kernel", least=1)
+    oh, ow = _whole(oh=oh, ow=ow)
+    return kh * kw * cg * f * oh * ow
+
+
+def conv2d_params(c, f, kernel, groups=1, bias=True):
+    """Parameters of a convolution: F (C/G) KH KW, and F more with a bias.
+
+    >>> conv2d_params(3, 64, 7, bias=False), conv2d_params(32, 32, 3, groups=32)
+    (9408, 320)
+    """
+    cg, f, _ = _grouped(c, f, groups)
+    kh, kw = pair(kernel, "kernel", least=1)
+    return f * cg * kh * kw + (f if bias else 0)
+
+
+def _inside(size, kernel, stride, before, dilation, windows):
+    """How many (window, tap) pairs of one axis fall on a real pixel: one closed term for each of the K taps.
+
+    Tap k of window o lies on pixel o S - P + k D, and 0 <= o S - P + k D < size holds for a whole range of o.
+    """
+    total = 0
+    for k in range(kernel):
+        first = max(0, -((k * dilation - before) // stride))                 # ceil((P - k D) / S)
+        last = min(windows - 1, (size - 1 + before - k * dilation) // stride)
+        total += max(0, last - first + 1)
+    return total
+
+
+def conv2d_interior_macs(geometry):
+    """MACs that touch real pixels: N F (C/G) × (row taps inside) × (column taps inside), padding left out.
+
+    Rows and columns are independent, so the taps inside are a product of two sums, each over the K taps of its axis. Without
+    padding this equals N times `conv2d_macs`; with padding it is what a kernel that skips the border multiplies.
+
+    >>> from tinyconv.formulas import conv2d_geometry
+    >>> conv2d_interior_macs(conv2d_geometry((1, 1, 3, 3), (1, 1, 3, 3), padding=1)), conv2d_macs(1, 1, 3, 3, 3)
+    (49, 81)
+    """
+    g = geometry
+    rows = _inside(g.h, g.kh, g.sh, g.top, g.dh, g.oh)
+    cols = _inside(g.w, g.kw, g.sw, g.left, g.dw, g.ow)
+    return g.n * g.f * (g.c // g.groups) * rows * cols
+
+
+def conv2d_bytes(geometry, itemsize=4, bias=False):
+    """Bytes that a convolution must move at least: input, weight and output (and bias), each value once.
+
+    itemsize (N C H W + F (C/G) KH KW + N F OH OW). MACs / bytes is the arithmetic intensity of the roofline; caches and
+    algorithms decide how far above this minimum a real kernel stays.
+    """
+    g = geometry
+    (itemsize,) = _whole(itemsize=itemsize)
+    weight = conv2d_params(g.c, g.f, (g.kh, g.kw), g.groups, bias)
+    return itemsize * (g.n * g.c * g.h * g.w + weight + g.n * g.f * g.oh * g.ow)
+
+
+def linear_macs(c, f, n=1):
+    """MACs of a fully connected layer C -> F on n rows: n C F.
+
+    >>> linear_macs(1024, 1000)
+    1024000
+    """
+    c, f, n = _whole(c=c, f=f, n=n)
+    return n * c * f
+
+
+def linear_params(c, f, bias=True):
+    """Parameters of a fully connected layer: C F, and F more with a bias.
+
+    >>> linear_params(1024, 1000)
+    1025000
+    """
+    c, f = _whole(c=c, f=f)
+    return c * f + (f if bias else 0)
+
+
+def matmul_macs(m, k, n):
+    """MACs of (M,K) times (K,N): M K N (Strassen's algorithm needs fewer products and more additions)."""
+    m, k, n = _whole(m=m, k=k, n=n)
+    return m * k * n
+
+
+def batch_norm_params(c):
+    """Trained parameters of BatchNorm: γ and β, 2 C. The running mean and variance, 2 C more, are buffers and not trained."""
+    (c,) = _whole(c=c)
+    return 2 * c
+
+
+def pool2d_operations(geometry):
+    """Operations of a pooling layer: N C OH OW KH KW, one for each tap of each window.
+
+    Maximum: a comparison a tap, starting from -inf. Average: KH KW - 1 additions and one division. Taps on padding counted.
+    """
+    g = geometry
+    return g.n * g.c * g.oh * g.ow * g.kh * g.kw
+
+
+# ---- convolution, looked at ------------------------------------------------------------------------------------------
+
+def depthwise_separable_macs(c, f, kernel, oh, ow):
+    """MACs of a depthwise K×K convolution followed by a pointwise one: KH KW C OH OW + C F OH OW (MobileNets, equation 5).
+
+    >>> depthwise_separable_macs(512, 512, 3, 14, 14)     # MobileNetV1, Table 3: "52.3 million"
+    52283392
+    """
+    return conv2d_macs(c, c, kernel, oh, ow, groups=c) + conv2d_macs(c, f, 1, oh, ow)
+
+
+def depthwise_separable_ratio(f, kernel):
+    """Depthwise separable over standard: 1/F + 1/(KH KW), the same for parameters and MACs (MobileNets, section 3.1).
+
+    F is the number of output channels, and the kernel term is squared: with F large, a 3×3 kernel costs about 1/9.
+
+    >>> round(depthwise_separable_ratio(512, 3), 4)
+    0.1131
+    """
+    (f,) = _whole(f=f)
+    kh, kw = pair(kernel, "kernel", least=1)
+    return 1 / f + 1 / (kh * kw)
+
+
+def pointwise_traffic(c, f, h, w):
+    """Values moved by a 1×1 convolution: HW(C + F) + CF, input, output and weight once each.
+
+    For fixed MACs B = HWCF it is at least 2 sqrt(HW B) + B/(HW), reached at C = F (ShuffleNet V2, equation 2, guideline 1).
+
+    >>> pointwise_traffic(128, 128, 28, 28), pointwise_traffic(32, 512, 28, 28)        # the same 12.8 million MACs
+    (217088, 442880)
+    """
+    c, f, h, w = _whole(c=c, f=f, h=h, w=w)
+    return h * w * (c + f) + c * f
+
+
+def im2col_bytes(geometry, itemsize=4):
+    """Bytes of the column matrix of one image, cols (C KH KW, OH OW): itemsize C KH KW OH OW."""
+    g = geometry
+    (itemsize,) = _whole(itemsize=itemsize)
+    return itemsize * g.c * g.kh * g.kw * g.oh * g.ow
+
+
+def im2col_blow_up(geometry):
+    """How many times larger the column matrix is than the image: KH KW OH OW / (H W).
+
+    >>> from tinyconv.formulas import conv2d_geometry
+    >>> im2col_blow_up(conv2d_geometry((1, 64, 56, 56), (64, 64, 3, 3), padding=1))
+    9.0
+    """
+    g = geometry
+    return g.kh * g.kw * g.oh * g.ow / (g.h * g.w)
+
+
+def receptive_field(kernel, dilation=1):
+    """Input pixels that one output pixel spans along one axis: D(K - 1) + 1.
+
+    >>> receptive_field(3), receptive_field(3, dilation=2)
+    (3, 5)
+    """
+    kernel, dilation = _whole(kernel=kernel, dilation=dilation)
+    return dilation * (kernel - 1) + 1
+
+
+def receptive_field_of_chain(layers):
+    """Input pixels that one pixel behind a chain of layers spans along one axis: 1 + Σ_i D_i (K_i - 1) Π_{j<i} S_j.
+
+    `layers` are (kernel, stride, dilation) triples, the first layer first. (Padding moves the span, it does not widen it.)
+
+    >>> receptive_field_of_chain([(3, 1, 1), (3, 1, 1)]), receptive_field_of_chain([(7, 2, 1), (3, 2, 1)])
+    (5, 11)
+    """
+    span, jump = 1, 1                                       # jump: input pixels between two neighbours of this layer
+    for kernel, stride, dilation in layers:
+        (stride,) = _whole(stride=stride)
+        span += (receptive_field(kernel, dilation) - 1) * jump
+        jump *= stride
+    return span
+
+
+# ---- compressed layers -----------------------------------------------------------------------------------------------
+
+def filter_pruning_factor(kept_f, f, kept_c, c):
+    """What filter pruning leaves of a dense convolution's MACs: (kept_f / F)(kept_c / C).
+
+    The layer loses its own filters, and the channels that pruning took from the layer before. A depthwise layer loses each
+    channel once: filter_pruning_factor(kept_c, c, 1, 1).
+
+    >>> filter_pruning_factor(32, 64, 16, 32)
+    0.25
+    """
+    f, c = _whole(f=f, c=c)
+    kept_f, kept_c = _whole(0, kept_f=kept_f, kept_c=kept_c)
+    if kept_f > f or kept_c > c:
+        raise GeometryError(f"more kept than there were: kept_f {kept_f} of f {f}, kept_c {kept_c} of c {c}")
+    return (kept_f * kept_c) / (f * c)
+
+
+def low_rank_linear_params(c, f, rank, bias=True):
+    """Parameters of (F,C) written as (F,k)(k,C): k(C + F), and F more with a bias (on the second factor alone).
+
+    >>> low_rank_linear_params(9216, 4096, 256, bias=False)
+    3407872
+    """
+    c, f, rank = _whole(c=c, f=f, rank=rank)
+    return rank * (c + f) + (f if bias else 0)
+
+
+def low_rank_linear_macs(c, f, rank, n=1):
+    """MACs of C -> k -> F on n rows: n k(C + F)."""
+    c, f, rank, n = _whole(c=c, f=f, rank=rank, n=n)
+    return n * rank * (c + f)
+
+
+def low_rank_break_even(m, n):
+    """The largest rank that saves anything on an m×n matrix: the largest k with k(m + n) < mn. 0: no rank does.
+
+    >>> low_rank_break_even(512, 256), low_rank_break_even(4096, 9216)
+    (170, 2835)
+    """
+    m, n = _whole(m=m, n=n)
+    return (m * n - 1) // (m + n)
+
+
+def low_rank_conv_geometries(geometry, rank, kind):
+    """The two convolutions that replace one, as a pair of `Conv2dGeometry`: C -> k -> F channels.
+
+    "channel_out": K×K with all stride, padding and dilation, C -> k; then 1×1, k -> F.
+    "channel_in":  1×1, C -> k, on all H×W pixels; then K×K with all stride, padding and dilation, k -> F.
+    "spatial":     KH×1 with the vertical stride, padding and dilation, C -> k; then 1×KW with the horizontal ones, k -> F.
+    Errors: GeometryError for an unknown kind or for groups, which this factorization does not have.
+
+    >>> from tinyconv.formulas import conv2d_geometry
+    >>> first, second = low_rank_conv_geometries(conv2d_geometry((1, 8, 9, 9), (6, 8, 3, 3), 2, 1), 4, "spatial")
+    >>> first.w_shape, first.y_shape, second.w_shape, second.y_shape
+    ((4, 8, 3, 1), (1, 4, 5, 9), (6, 4, 1, 3), (1, 6, 5, 5))
+    """
+    g = geometry
+    (rank,) = _whole(rank=rank)
+    if kind not in LOW_RANK_KINDS:
+        raise GeometryError(f"kind must be one of {', '.join(LOW_RANK_KINDS)}, not {kind!r}")
+    if g.groups != 1:
+        raise GeometryError(f"a low-rank pair replaces a convolution of one group, this one has groups {g.groups}")
+    plain = dict(kh=1, kw=1, sh=1, sw=1, top=0, bottom=0, left=0, right=0, dh=1, dw=1)
+    upright = dict(kw=1, sw=1, left=0, right=0, dw=1)                             # KH×1: the horizontal axis left alone
+    flat = dict(kh=1, sh=1, top=0, bottom=0, dh=1)                                # 1×KW: the vertical axis left alone
+    first, second = {"channel_out": ({}, plain), "channel_in": (plain, {}), "spatial": (upright, flat)}[kind]
+    a = _sized(g._replace(f=rank, **first))
+    return a, _sized(g._replace(c=rank, h=a.oh, w=a.ow, **second))
+
+
+def _sized(g: Conv2dGeometry):
+    """The geometry with OH and OW worked out anew from its other numbers."""
+    return g._replace(oh=output_size(g.h, g.kh, g.sh, (g.top, g.bottom), g.dh),
+                      ow=output_size(g.w, g.kw, g.sw, (g.left, g.right), g.dw))
+
+
+def low_rank_conv_macs(geometry, rank, kind):
+    """MACs of the low-rank pair, for the whole batch N:
+
+    channel_out: N k (C KH KW OH OW + F OH OW); channel_in: N k (C H W + F KH KW OH OW); spatial: N k (C KH OH W + F KW OH OW).
+
+    >>> from tinyconv.formulas import conv2d_geometry
+    >>> low_rank_conv_macs(conv2d_geometry((1, 64, 56, 56), (64, 64, 3, 3), padding=1), 32, "spatial")
+    38535168
+    """
+    pair_of = low_rank_conv_geometries(geometry, rank, kind)
+    return sum(g.n * conv2d_macs(g.c, g.f, (g.kh, g.kw), g.oh, g.ow) for g in pair_of)
+
+
+def low_rank_conv_params(c, f, kernel, rank, kind, bias=True):
+    """Parameters of the low-rank pair, the bias (F) on the second convolution alone:
+
+    channel_out: k (C KH KW + F); channel_in: k (C + F KH KW); spatial: k (C KH + F KW).
+
+    >>> low_rank_conv_params(64, 64, 3, 32, "spatial", bias=False), conv2d_params(64, 64, 3, bias=False)
+    (12288, 36864)
+    """
+    c, f, rank = _whole(c=c, f=f, rank=rank)
+    kh, kw = pair(kernel, "kernel", least=1)
+    if kind not in LOW_RANK_KINDS:
+        raise GeometryError(f"kind must be one of {', '.join(LOW_RANK_KINDS)}, not {kind!r}")
+    first, second = {"channel_out": (kh * kw, 1), "channel_in": (1, kh * kw), "spatial": (kh, kw)}[kind]
+    return rank * (c * first + f * second) + (f if bias else 0)
+
+
+def quantized_bytes(count, bits=8, channels=1, scale_bytes=4, zero_point_bytes=0):
+    """Bytes of `count` codes of `bits` bits packed without gaps, with their scales and zero points:
+
+    ceil(count bits / 8) + channels (scale_bytes + zero_point_bytes). Symmetric quantization stores no zero points (0 bytes),
+    affine int8 one byte each; `channels` is 1 for one scale a tensor, F for one a filter.
+
+    >>> quantized_bytes(64 * 64 * 9, bits=8, channels=64), quantized_bytes(10, bits=3)
+    (37120, 8)
+    """
+    count, bits, channels = _whole(count=count, bits=bits, channels=channels)
+    scale_bytes, zero_point_bytes = _whole(0, scale_bytes=scale_bytes, zero_point_bytes=zero_point_bytes)
+    return (count * bits + 7) // 8 + channels * (scale_bytes + zero_point_bytes)

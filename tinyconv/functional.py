@@ -1,0 +1,197 @@
+"""torch.nn.functional's names, one call each into the table of operations. Arguments and their order follow PyTorch.
+
+Every function takes Tensors (or plain arrays) and returns a Tensor; formulas stand with the operations in `tinyconv.ops`, and
+the loops in `tinyconv.kernels`. Where PyTorch keeps hidden state, there is none here: `batch_norm` returns the new
+running statistics beside its result, `dropout` takes its random generator, and both take `training`.
+"""
+from .ops import apply
+
+
+def _numbers(value):
+    """An attribute as JSON: tuples become lists, at any depth."""
+    return [_numbers(v) for v in value] if isinstance(value, (tuple, list)) or hasattr(value, "tolist") and getattr(value, "ndim", 0) else \
+        int(value) if hasattr(value, "__index__") and not isinstance(value, bool) else value
+
+
+def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, algorithm="auto"):
+    """Convolution of x (N,C,H,W) with weight (F,C/G,KH,KW) and bias (F,) -> (N,F,OH,OW).
+
+    `padding` may also be "same", "valid" or ((top, bottom), (left, right)). `algorithm` names one of tc.kernels.ALGORITHMS.
+    Cost: KH KW (C/G) F OH OW MACs a picture. Errors: GeometryError printing every size.
+
+    >>> F = tc.functional
+    >>> F.conv2d(np.ones((1, 1, 3, 3)), np.ones((1, 1, 3, 3)), padding=1).data[0, 0].astype(int).tolist()
+    [[4, 6, 4], [6, 9, 6], [4, 6, 4]]
+    """
+    return apply("conv2d", x, weight, bias, stride=_numbers(stride), padding=_numbers(padding), dilation=_numbers(dilation),
+                 groups=_numbers(groups), algorithm=algorithm)
+
+
+def linear(x, weight, bias=None):
+    """x W^T + b: x (…,C), weight (F,C), bias (F,) -> (…,F). Cost: C F MACs a row."""
+    return apply("linear", x, weight, bias)
+
+
+def matmul(a, b):
+    """The matrix product over the last two axes: (…,M,K) x (…,K,N) -> (…,M,N). Cost: M K N MACs."""
+    return apply("matmul", a, b)
+
+
+def relu(x):
+    """max(x, 0)."""
+    return apply("relu", x)
+
+
+def relu6(x):
+    """min(max(x, 0), 6)."""
+    return apply("relu6", x)
+
+
+def leaky_relu(x, negative_slope=0.01):
+    """x where positive, negative_slope x elsewhere."""
+    return apply("leaky_relu", x, negative_slope=float(negative_slope))
+
+
+def sigmoid(x):
+    """1 / (1 + e^-x)."""
+    return apply("sigmoid", x)
+
+
+def tanh(x):
+    """The hyperbolic tangent."""
+    return apply("tanh", x)
+
+
+def silu(x):
+    """x sigmoid(x), also called swish."""
+    return apply("silu", x)
+
+
+def hardsigmoid(x):
+    """min(max(x + 3, 0), 6) / 6."""
+    return apply("hardsigmoid", x)
+
+
+def hardswish(x):
+    """x hardsigmoid(x) (MobileNetV3)."""
+    return apply("hardswish", x)
+
+
+def softmax(x, dim=-1):
+    """e^x / Σ e^x along `dim`."""
+    return apply("softmax", x, axis=int(dim))
+
+
+def log_softmax(x, dim=-1):
+    """log softmax(x) along `dim`, without overflow."""
+    return apply("log_softmax", x, axis=int(dim))
+
+
+def dropout(x, p=0.5, training=True, rng=None):
+    """In training keep each number with probability 1 - p and divide it by 1 - p; otherwise x itself.
+
+    `rng`: the numpy.random.Generator to draw from. Errors: ValueError for p outside [0, 1) or training without rng.
+    """
+    return apply("dropout", x, p=float(p), training=bool(training), rng=rng)
+
+
+def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
+    """Batch normalisation of x (N,C,H,W) -> (y, new running mean, new running variance).
+
+    Unlike PyTorch's it stores nothing: keep outputs 1 and 2 yourself (nn.BatchNorm2d does). Errors: ValueError naming the argument.
+    """
+    return apply("batch_norm", x, weight, bias, running_mean, running_var, momentum=float(momentum), eps=float(eps), training=bool(training))
+
+
+def local_response_norm(x, size, alpha=1e-4, beta=0.75, k=1.0):
+    """x_c / (k + alpha/size Σ x²)^beta over the `size` channels around c (AlexNet)."""
+    return apply("local_response_norm", x, n=int(size), alpha=float(alpha), beta=float(beta), k=float(k))
+
+
+def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
+    """The largest number of each window; stride None means the kernel size. NaN wins over every number."""
+    return apply("max_pool2d", x, kernel_size=_numbers(kernel_size), stride=_numbers(stride), padding=_numbers(padding),
+                 dilation=_numbers(dilation), ceil_mode=bool(ceil_mode))
+
+
+def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
+    """The mean of each window, padding counted or not."""
+    return apply("avg_pool2d", x, kernel_size=_numbers(kernel_size), stride=_numbers(stride), padding=_numbers(padding),
+                 ceil_mode=bool(ceil_mode), count_include_pad=bool(count_include_pad))
+
+
+def adaptive_avg_pool2d(x, output_size):
+    """The mean over windows that cover the plane evenly, as many as `output_size` (1: global average pooling)."""
+    return apply("adaptive_avg_pool2d", x, output_size=_numbers(output_size))
+
+
+def pad(x, padding, mode="constant", value=0.0):
+    """Widen planes by [left, right, top, bottom], filled as `mode` says: constant, reflect, replicate, circular."""
+    padding = _numbers(padding)
+    return apply("pad", x, padding=[padding] * 4 if isinstance(padding, int) else padding, mode=mode, value=float(value))
+
+
+def flatten(x, start_dim=1):
+    """Axes from start_dim on rolled into one: (N,C,H,W) -> (N, C H W)."""
+    return apply("flatten", x, start_dim=int(start_dim))
+
+
+def concat(tensors, dim=1):
+    """Tensors set side by side along `dim` (channels)."""
+    return apply("concat", *tensors, axis=int(dim))
+
+
+def split(x, split_size_or_sections, dim=1):
+    """x cut along `dim` into pieces of one size (the last may be shorter), or of the sizes listed. Returns a tuple."""
+    sizes, length = _numbers(split_size_or_sections), x.shape[dim]
+    if isinstance(sizes, int):
+        if sizes < 1:
+            raise ValueError(f"split_size_or_sections must be at least 1, not {sizes}")
+        sizes = [min(sizes, length - at) for at in range(0, length, sizes)]
+    return apply("split", x, sizes=sizes, axis=int(dim))
+
+
+def channel_shuffle(x, groups):
+    """Deal the channels out: (G, C/G) -> (C/G, G) (ShuffleNet). A fixed permutation; its inverse uses C/G groups."""
+    return apply("channel_shuffle", x, groups=int(groups))
+
+
+def take_channels(x, indices):
+    """The channels listed, in that order."""
+    return apply("take_channels", x, indices=_numbers(list(indices)))
+
+
+def fake_quantize(x, scale, zero_point, q_min=-128, q_max=127):
+    """S (clip(round(x/S) + Z, q_min, q_max) - Z), with the straight-through gradient: 1 where the code was not clipped."""
+    return apply("fake_quantize", x, scale=float(scale), zero_point=int(zero_point), q_min=int(q_min), q_max=int(q_max))
+
+
+def cross_entropy(x, labels, label_smoothing=0.0, reduction="mean"):
+    """-log softmax(x) at the labels, the mean over the batch: x (N,K), labels (N,) integers."""
+    return apply("cross_entropy", x, labels, label_smoothing=float(label_smoothing), reduction=reduction)
+
+
+def nll_loss(x, labels, reduction="mean"):
+    """-x at the labels: cross_entropy for log-probabilities."""
+    return apply("nll_loss", x, labels, reduction=reduction)
+
+
+def mse_loss(x, target, reduction="mean"):
+    """The mean of (x - target)²."""
+    return apply("mse_loss", x, target, reduction=reduction)
+
+
+def kl_div(x, target, reduction="batchmean", log_target=False):
+    """KL(target ‖ e^x) for log-probabilities x (N,K), summed over classes, mean over the batch ("batchmean")."""
+    return apply("kl_div", x, target, reduction=reduction, log_target=bool(log_target))
+
+
+def distillation_loss(student, teacher, labels, temperature=4.0, weight=0.9):
+    """(1-λ) H(y, p_s) + λ T² KL(p_t^T ‖ p_s^T), mean over the batch, λ = weight (Hinton et al. 2015).
+
+    The gradient reaches the student alone. Shapes: student and teacher (N,K) logits, labels (N,).
+    """
+    return apply("distillation_loss", student, teacher, labels, temperature=float(temperature), weight=float(weight))
+
+
+__all__ = sorted(name for name, value in list(globals().items()) if callable(value) and not name.startswith("_") and name != "apply")

@@ -1,0 +1,262 @@
+"""Which channels must go together? If channel 5 of one layer is removed, whatever is added to it must lose its channel too.
+
+Every channel of every value gets a number. An operation says how its output channels follow from its input channels: a convolution makes
+new ones, BatchNorm and ReLU keep theirs, an addition makes two channels one (union), a concatenation sets the numbers side by
+side, a flatten repeats each for all its pixels. Arrays are bound to the channels they belong to: filter i of a weight to output
+channel i, its slice j along axis 1 to input channel j. What carries one number at the end is one coupled group: it stays or
+goes as a whole. Channels of inputs and outputs of the network, and what an operation mixes in a way that no removal can
+preserve, are protected. (The idea of following index maps is that of DepGraph, Fang et al. 2023; here on arrays.)
+
+`COUPLING` has an entry for every operation of the table: a rule, or a sentence saying why there is none.
+"""
+from typing import NamedTuple
+
+import numpy as np
+
+from ..ops import shaping
+from .runner import shapes
+from .structure import GraphError
+
+
+class Binding(NamedTuple):
+    """Position `index` of axis `axis` of array `name` belongs to a channel."""
+
+    name: str
+    axis: int
+    index: int
+
+
+class Coupling:
+    """The channels of a graph and how they hang together. `groups`: one list of channel numbers a prunable group."""
+
+    def __init__(self, graph):
+        self.graph, self.shapes = graph, shapes(graph)
+        self.parent, self.bindings, self.protected = [], {}, set()
+        self.ids = {}
+
+    def new(self, count):
+        """`count` channels that are not yet coupled to any other."""
+        first = len(self.parent)
+        self.parent.extend(range(first, first + count))
+        return np.arange(first, first + count)
+
+    def find(self, channel):
+        """The number that stands for the whole group of `channel`."""
+        while self.parent[channel] != channel:
+            self.parent[channel] = self.parent[self.parent[channel]]
+            channel = self.parent[channel]
+        return channel
+
+    def unite(self, a, b):
+        """Channel by channel, a and b are one from now on."""
+        for i, j in zip(np.ravel(a), np.ravel(b)):
+            i, j = self.find(int(i)), self.find(int(j))
+            self.parent[max(i, j)] = min(i, j)
+
+    def bind(self, name, axis, ids):
+        """Positions 0, 1, … of this axis of array `name` belong to the channels `ids`."""
+        for index, channel in enumerate(ids):
+            self.bindings.setdefault(int(channel), []).append(Binding(name, axis, index))
+
+    def protect(self, ids):
+        """These channels must stay."""
+        self.protected.update(int(i) for i in np.ravel(ids))
+
+    def roots(self, ids):
+        """The group numbers of the channels `ids`."""
+        return np.array([self.find(int(i)) for i in ids], dtype=np.int64)
+
+    @property
+    def groups(self):
+        """root -> sorted bindings, for every group that may be removed."""
+        safe = {self.find(i) for i in self.protected}
+        found = {}
+        for channel in range(len(self.parent)):
+            root = self.find(channel)
+            if root not in safe:
+                found.setdefault(root, set()).update(self.bindings.get(channel, ()))
+        return {root: sorted(bound) for root, bound in found.items() if bound}
+
+
+def couple(graph):
+    """Follow the channels through a graph. Errors: GraphError naming the operation that has no coupling."""
+    c = Coupling(graph)
+    for name, shape in graph.inputs.items():
+        c.ids[name] = c.new(shape[0])
+        c.protect(c.ids[name])
+    for node in graph.nodes:
+        rule = COUPLING[node.op]
+        if isinstance(rule, str):
+            raise GraphError(f"{node.outputs[0]}: channels cannot be followed through {node.op}: {rule}")
+        rule(c, node)
+    for name in graph.outputs:
+        c.protect(c.ids[name])
+    return c
+
+
+# ---- rules: how the channels of a node's outputs follow from those of its inputs ---------------------------------------------
+
+def _keep(c, node):
+    """Output channels are input channels."""
+    for output in node.outputs:
+        c.ids[output] = c.ids[node.inputs[0]]
+
+
+def _mix(c, node):
+    """Every output channel depends on every input channel in a way that removal would change: all stay."""
+    for name in node.values():
+        if name in c.ids:
+            c.protect(c.ids[name])
+    for output in node.outputs:
+        shape = c.shapes[output]
+        c.ids[output] = c.new(shape[1] if len(shape) > 1 else 1)
+        c.protect(c.ids[output])
+
+
+def _conv2d(c, node):
+    x, w, b = (*node.inputs, None)[:3]
+    ids, groups = c.ids[x], node.attributes.get("groups", 1)
+    f, cg = c.shapes[w][:2]
+    if groups == len(ids) and groups > 1:                                    # depthwise: channel c has filters c m … c m + m - 1
+        out = np.repeat(ids, f // groups)
+    else:
+        out = c.new(f)
+        if groups > 1:                                                       # every group must lose the same positions
+            for g in range(1, groups):
+                c.unite(ids[:cg], ids[g * cg:(g + 1) * cg])
+                c.unite(out[:f // groups], out[g * (f // groups):(g + 1) * (f // groups)])
+        c.bind(w, 1, ids[:cg])
+    c.bind(w, 0, out)
+    if b is not None:
+        c.bind(b, 0, out)
+    c.ids[node.outputs[0]] = out
+
+
+def _linear(c, node):
+    x, w, b = (*node.inputs, None)[:3]
+    if len(c.shapes[x]) != 2:
+        return _mix(c, node)
+    c.bind(w, 1, c.ids[x])
+    out = c.ids[node.outputs[0]] = c.new(c.shapes[w][0])
+    c.bind(w, 0, out)
+    if b is not None:
+        c.bind(b, 0, out)
+
+
+def _batch_norm(c, node):
+    ids = c.ids[node.inputs[0]]
+    for name in node.inputs[1:]:
+        if isinstance(name, str):
+            c.bind(name, 0, ids)
+    for output in node.outputs:
+        c.ids[output] = ids
+
+
+def _elementwise(c, node):
+    """Channels that meet are one; arrays are bound along the axis that meets the channels."""
+    out = c.shapes[node.outputs[0]]
+    if len(out) < 2:
+        return _mix(c, node)
+    streams, arrays = [v for v in node.values() if v in c.ids], [v for v in node.values() if v not in c.ids]
+    ids = next((c.ids[v] for v in streams if len(c.shapes[v]) == len(out) and c.shapes[v][1] == out[1]), None)
+    if ids is None:
+        return _mix(c, node)
+    for v in streams:
+        if len(c.shapes[v]) == len(out) and c.shapes[v][1] == out[1]:
+            c.unite(ids, c.ids[v])
+        else:
+            c.protect(c.ids[v])                                              # one number stretched over all channels
+    for v in arrays:
+        axis = 1 - (len(out) - len(c.shapes[v]))
+        if axis >= 0 and c.shapes[v][axis] == out[1] > 1:
+            c.bind(v, axis, ids)
+    c.ids[node.outputs[0]] = ids
+
+
+def _concat(c, node):
+    if node.attributes["axis"] != 1:
+        for v in node.inputs[1:]:
+            c.unite(c.ids[node.inputs[0]], c.ids[v])
+        return _keep(c, node)
+    c.ids[node.outputs[0]] = np.concatenate([c.ids[v] for v in node.inputs])
+
+
+def _split(c, node):
+    if node.attributes["axis"] != 1:
+        return _keep(c, node)
+    cuts = np.cumsum([0, *node.attributes["sizes"]])
+    for output, a, b in zip(node.outputs, cuts[:-1], cuts[1:]):
+        c.ids[output] = c.ids[node.inputs[0]][a:b]
+
+
+def picked(node, channels):
+    """Which input channels a shuffle, take or channel slice puts out, in order; None if the node does something else besides."""
+    if node.op == "channel_shuffle":
+        return shaping.shuffled(channels, node.attributes["groups"])
+    if node.op == "take_channels":
+        return np.asarray(node.attributes["indices"])
+    index = node.attributes["index"]
+    if len(index) >= 2 and all(isinstance(part, list) for part in index) and index[0] == [None, None, None] \
+            and all(part == [None, None, None] for part in index[2:]):
+        return np.arange(channels)[slice(*index[1])]
+    return None
+
+
+def _pick(c, node):
+    ids = c.ids[node.inputs[0]]
+    order = picked(node, len(ids))
+    if order is None:
+        return _mix(c, node)
+    c.ids[node.outputs[0]] = ids[order]
+
+
+def _flatten(c, node):
+    """(N,C,H,W) -> (N, C H W): each channel is repeated for its pixels; axes before the channels must stay apart."""
+    before, after = c.shapes[node.inputs[0]], c.shapes[node.outputs[0]]
+    ids = c.ids[node.inputs[0]]
+    if len(after) < 2 or before[0] != after[0] or len(before) < 2:
+        return _mix(c, node)
+    if len(after) == 2:
+        c.ids[node.outputs[0]] = np.repeat(ids, after[1] // len(ids))
+    elif after[1] == before[1]:
+        c.ids[node.outputs[0]] = ids
+    else:
+        _mix(c, node)
+
+
+def _fold(c, node):
+    """Sum, mean, max: fine over other axes, a mixture over channels."""
+    shape, out = c.shapes[node.inputs[0]], c.shapes[node.outputs[0]]
+    axis = node.attributes.get("axis")
+    axes = range(len(shape)) if axis is None else [a % len(shape) for a in axis]
+    if 0 in axes or 1 in axes or len(out) < 2:
+        return _mix(c, node)
+    _keep(c, node)
+
+
+def _along(c, node):
+    """Softmax: a mixture if it runs along the channels."""
+    return _mix(c, node) if node.attributes.get("axis", -1) % len(c.shapes[node.inputs[0]]) <= 1 else _keep(c, node)
+
+
+def _transpose(c, node):
+    return _keep(c, node) if node.attributes["axes"][:2] == [0, 1] else _mix(c, node)
+
+
+_LOSS = "a loss is a number, no layer; trace the network without it"
+_INTEGER = "prune before quantizing: integer weights have lost the order of their magnitudes"
+
+COUPLING = {
+    **dict.fromkeys(("neg", "abs", "exp", "log", "sqrt", "pow", "clip", "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "silu", "hardsigmoid", "hardswish",
+                     "dropout", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "pad", "fake_quantize"), _keep),
+    **dict.fromkeys(("add", "sub", "mul", "div"), _elementwise),
+    **dict.fromkeys(("sum", "mean", "max"), _fold),
+    **dict.fromkeys(("softmax", "log_softmax"), _along),
+    **dict.fromkeys(("flatten", "reshape"), _flatten),
+    **dict.fromkeys(("slice", "channel_shuffle", "take_channels"), _pick),
+    "conv2d": _conv2d, "linear": _linear, "batch_norm": _batch_norm, "concat": _concat, "split": _split, "transpose": _transpose,
+    "matmul": _mix,
+    "local_response_norm": _mix,            # its window runs over neighbouring channels: removal changes who the neighbours are
+    **dict.fromkeys(("cross_entropy", "nll_loss", "mse_loss", "kl_div", "distillation_loss"), _LOSS),
+    **dict.fromkeys(("quantize", "dequantize", "qconv2d", "qlinear", "qadd", "qglobal_average_pool"), _INTEGER),
+}

@@ -1,0 +1,93 @@
+"""A network in a file, without its class: one .safetensors file, the arrays as tensors and the graph as JSON in the metadata.
+
+`save` takes a Network, a Graph, or a dict of arrays; `load` gives a Network, or the dict. The graph is checked as it is read:
+operations, names and shapes must fit the arrays. Nothing in a file is ever executed or unpickled. Writing is atomic: the file is
+complete or not there.
+"""
+import json
+from pathlib import Path
+
+import numpy as np
+
+from ..io import read_npz, read_safetensors, write_npz, write_safetensors
+from .network import Network
+from .runner import shapes
+from .structure import Graph, GraphError, Node
+
+FORMAT = "tinyconv.graph.1"
+
+
+def graph_as_json(graph):
+    """The graph without its arrays, as JSON text."""
+    return json.dumps({
+        "inputs": [[name, list(shape)] for name, shape in graph.inputs.items()],
+        "outputs": list(graph.outputs),
+        "parameters": list(graph.parameters),
+        "buffers": list(graph.buffers),
+        "nodes": [[node.op, list(node.inputs), list(node.outputs), node.attributes, node.module] for node in graph.nodes],
+    }, separators=(",", ":"), allow_nan=False)
+
+
+def graph_from_json(text, arrays):
+    """The graph written by `graph_as_json`, with its arrays. Errors: GraphError saying what does not fit."""
+    try:
+        plan = json.loads(text)
+        inputs = {name: tuple(shape) for name, shape in plan["inputs"]}
+        nodes = tuple(Node(op, tuple(i), tuple(o), attributes, module) for op, i, o, attributes, module in plan["nodes"])
+        homes = {home: {name: arrays[name] for name in plan[home]} for home in ("parameters", "buffers")}
+        outputs = tuple(plan["outputs"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise GraphError(f"the graph in this file cannot be read: {type(error).__name__} {error}") from error
+    extra = set(arrays) - set(homes["parameters"]) - set(homes["buffers"])
+    if extra:
+        raise GraphError(f"arrays that the graph does not know: {', '.join(sorted(extra))}")
+    graph = Graph(inputs, nodes, outputs, **homes)
+    try:
+        shapes(graph)
+    except (TypeError, ValueError, IndexError) as error:
+        raise GraphError(f"the graph in this file does not fit its arrays: {error}") from error
+    return graph
+
+
+def save(path, network):
+    """Write a Network or Graph (.safetensors, with its graph) or a dict of arrays (.safetensors or .npz). Returns the length in bytes.
+
+    Errors: TypeError for anything else (a Module of your own: trace it first, or save its state_dict()); ValueError for another
+    ending, or an array that is not finite.
+    """
+    path = Path(path)
+    if isinstance(network, Network):
+        network = network.graph
+    if isinstance(network, Graph):
+        if path.suffix != ".safetensors":
+            raise ValueError(f"a network is saved as .safetensors, not {path.name!r}")
+        write_safetensors(path, network.arrays(), {"format": FORMAT, "graph": graph_as_json(network)})
+    elif isinstance(network, dict) and all(isinstance(a, np.ndarray) for a in network.values()):
+        if path.suffix not in (".safetensors", ".npz"):
+            raise ValueError(f"arrays are saved as .safetensors or .npz, not {path.name!r}")
+        (write_npz if path.suffix == ".npz" else write_safetensors)(path, network)
+    else:
+        raise TypeError(f"save takes a Network, a Graph or a dict of arrays, not {type(network).__name__}; "
+                        "for a Module of your own: Network(trace(model, input_shape)), or model.state_dict()")
+    return path.stat().st_size
+
+
+def load(path):
+    """What `save` wrote: a Network (in evaluation mode) if the file holds a graph, else the dict of arrays.
+
+    Errors: ValueError naming file and entry for whatever is damaged; nothing is half-loaded.
+    """
+    path = Path(path)
+    if path.suffix == ".npz":
+        return read_npz(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"load reads .safetensors and .npz, not {path.name!r}")
+    arrays, metadata = read_safetensors(path)
+    if "graph" not in metadata:
+        return arrays
+    if metadata.get("format") != FORMAT:
+        raise GraphError(f"{path.name}: the graph is written as {metadata.get('format')!r}, this version reads {FORMAT!r}")
+    try:
+        return Network(graph_from_json(metadata["graph"], arrays)).eval()
+    except GraphError as error:
+        raise GraphError(f"{path.name}: {error}") from error

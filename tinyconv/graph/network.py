@@ -1,0 +1,44 @@
+"""Network: a graph as a Module, so that what came out of a transform is called, trained and saved like what went in."""
+import numpy as np
+
+from ..nn import Module, Parameter
+from .runner import run
+from .structure import Graph
+
+
+class Network(Module):
+    """Network(graph): call it, train it, save it. Parameter and buffer names are the graph's, which are those of the traced model.
+
+    `net.graph` is the network as data again, with copies of the arrays as they are now.
+
+    >>> g = tc.trace(tc.nn.Linear(3, 2, rng=0), (1, 3))
+    >>> tc.Network(g)(tc.Tensor(np.zeros((1, 3), np.float32))).shape
+    (1, 2)
+    """
+
+    def __init__(self, graph, rng=None):
+        super().__init__()
+        if not isinstance(graph, Graph):
+            raise TypeError(f"graph must be a Graph (from trace or a transform), not {type(graph).__name__}")
+        self.structure, self.rng = graph, np.random.default_rng(rng)
+        for name, array in graph.parameters.items():
+            self._parameters[name] = Parameter(array.copy())
+        for name, array in graph.buffers.items():
+            self._buffers[name] = array.copy()
+
+    def forward(self, *inputs):
+        """The graph on these inputs; in training, running statistics move."""
+        updates = {}
+        y = run(self.structure, *inputs, training=self.training, rng=self.rng, values={**self._parameters, **self._buffers}, updates=updates)
+        if self.training:
+            self._buffers.update(updates)
+        return y
+
+    @property
+    def graph(self):
+        """The network as data, arrays copied."""
+        arrays = {name: np.array(p.data) for name, p in self._parameters.items()} | {name: np.array(b) for name, b in self._buffers.items()}
+        return self.structure.with_arrays(arrays)
+
+    def describe(self):
+        return f"{len(self.structure.nodes)} operations, {sum(p.size for p in self._parameters.values())} parameters"

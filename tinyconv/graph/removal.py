@@ -1,0 +1,89 @@
+"""Taking coupled channels out of a graph, physically; or only masking them, to prove that the two are the same.
+
+Removal slices every array along every axis that is bound to a channel, and lets the nodes follow: a depthwise convolution has fewer
+groups, a split smaller pieces, a shuffle becomes the explicit order of what remains (`take_channels`, 0 MACs). Masking multiplies
+the same channels by 0 at the inputs of their consumers, after BatchNorm and activation. Invariant: removed(x) == masked(x).
+"""
+import numpy as np
+
+from .coupling import couple, picked
+from .structure import GraphError, Node
+
+CONSUMERS = ("conv2d", "linear")
+
+
+def _kept(c, gone):
+    """name -> mask over the channels of each value: True where the channel stays. No value may lose all."""
+    kept = {}
+    for name, ids in c.ids.items():
+        kept[name] = ~np.isin(c.roots(ids), list(gone))
+        if not kept[name].any():
+            raise GraphError(f"{name}: all {len(ids)} channels would be removed; at least one must stay")
+    return kept
+
+
+def _following(node, kept):
+    """The node as it must be when some channels are gone."""
+    attributes = dict(node.attributes)
+    before = kept.get(node.inputs[0]) if node.inputs and isinstance(node.inputs[0], str) else None
+    if before is None:
+        return node
+    if node.op == "conv2d" and attributes.get("groups", 1) == len(before) > 1:
+        attributes["groups"] = int(before.sum())
+    elif node.op == "split" and attributes["axis"] == 1:
+        attributes["sizes"] = [int(kept[output].sum()) for output in node.outputs]
+    elif node.op in ("channel_shuffle", "take_channels", "slice") and not before.all():
+        order = picked(node, len(before))
+        if order is not None:
+            rank = np.cumsum(before) - 1
+            return Node("take_channels", node.inputs, node.outputs, {"indices": [int(rank[i]) for i in order if before[i]]}, node.module)
+    elif node.op == "reshape" and not kept[node.outputs[0]].all():
+        attributes["shape"] = [*attributes["shape"][:1], int(kept[node.outputs[0]].sum()), *attributes["shape"][2:]]
+    return Node(node.op, node.inputs, node.outputs, attributes, node.module)
+
+
+def remove_channels(graph, gone, coupling=None):
+    """A smaller graph without the coupled groups `gone` (root numbers, keys of `couple(graph).groups`).
+
+    Exact: every kept number is the number it was. Cost: keeping f of F filters and c of C channels multiplies a convolution's MACs by
+    (f/F)(c/C), a depthwise one's by c/C. Errors: GraphError for protected groups, and where a value would lose all its channels.
+    """
+    c = coupling or couple(graph)
+    prunable = c.groups
+    gone = {int(root) for root in gone}
+    if not gone <= prunable.keys():
+        raise GraphError(f"groups {sorted(gone - prunable.keys())} cannot be removed: protected, or no groups of this graph")
+    kept = _kept(c, gone)
+    drop = {}
+    for root in gone:
+        for name, axis, index in prunable[root]:
+            drop.setdefault((name, axis), set()).add(index)
+    arrays = graph.arrays()
+    for (name, axis), indices in drop.items():
+        stay = np.setdiff1d(np.arange(graph.array(name).shape[axis]), sorted(indices))
+        arrays[name] = np.ascontiguousarray(np.take(arrays[name], stay, axis=axis))
+    nodes = tuple(_following(node, kept) for node in graph.nodes)
+    return graph.replace(nodes=nodes, parameters={n: arrays[n] for n in graph.parameters}, buffers={n: arrays[n] for n in graph.buffers})
+
+
+def mask_channels(graph, gone, coupling=None):
+    """A graph of the same size in which the channels of `gone` are multiplied by 0 wherever a convolution or linear layer reads them.
+
+    Depthwise convolutions carry channels on and are no consumers. What `remove_channels` must equal.
+    """
+    c = coupling or couple(graph)
+    kept = _kept(c, {int(root) for root in gone})
+    nodes, buffers, made, taken = [], dict(graph.buffers), {}, graph
+    for node in graph.nodes:
+        x = node.inputs[0] if node.inputs else None
+        depthwise = node.op == "conv2d" and node.attributes.get("groups", 1) == len(c.ids[x]) > 1
+        if node.op in CONSUMERS and not depthwise and not kept[x].all():
+            if x not in made:
+                mask, masked = taken.fresh(f"{x}/mask"), taken.fresh(f"{x}/masked")
+                shape = (len(kept[x]), *[1] * (len(c.shapes[x]) - 2))
+                buffers[mask] = kept[x].astype(graph.array(node.inputs[1]).dtype).reshape(shape)
+                nodes.append(Node("mul", (x, mask), (masked,), {}, node.module))
+                made[x] = masked
+            node = Node(node.op, (made[x], *node.inputs[1:]), node.outputs, node.attributes, node.module)
+        nodes.append(node)
+    return graph.replace(nodes=tuple(nodes), buffers=buffers)

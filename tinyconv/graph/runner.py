@@ -1,0 +1,78 @@
+"""Running a graph: each node's operation on the values named, in order. The oracle of every pass.
+
+On arrays nothing is recorded; on Tensors (or with Tensors among `values`) every node goes on the tape, so that a graph trains.
+`shapes` is the same walk on shapes alone.
+"""
+import numpy as np
+
+from ..ops import apply, lookup
+from ..tensor import Tensor
+from .structure import GraphError
+
+
+def _check_input(name, x, shape):
+    if not isinstance(x, (np.ndarray, Tensor)):
+        raise TypeError(f"input {name!r} must be an array or a Tensor, not {type(x).__name__}")
+    if len(x.shape) != len(shape) + 1 or tuple(x.shape[1:]) != tuple(shape) or x.shape[0] < 1:
+        raise GraphError(f"input {name!r} must have shape (N, {', '.join(map(str, shape))}) with N of at least 1, not {tuple(x.shape)}")
+
+
+def run(graph, *inputs, training=False, rng=None, values=None, updates=None, each=None):
+    """The network's result on `inputs`: arrays in, arrays out; Tensors in, Tensors out. Several outputs come as a tuple.
+
+    training, rng    what batch normalisation and dropout ask for at run time
+    values           name -> array or Tensor, used in place of the graph's own parameters and buffers
+    updates          a dict that receives the new running statistics by buffer name, when training
+    each             called as each(node, outputs) after every node: to look inside
+    Errors: GraphError for a wrong number or shape of inputs.
+    """
+    if len(inputs) != len(graph.inputs):
+        raise GraphError(f"the network takes {len(graph.inputs)} inputs ({', '.join(graph.inputs)}), not {len(inputs)}")
+    known = {**graph.arrays(), **(values or {})}
+    for (name, shape), x in zip(graph.inputs.items(), inputs):
+        _check_input(name, x, shape)
+        known[name] = x
+    taped = any(isinstance(v, Tensor) for v in known.values())
+    given = {"training": training, "rng": rng}
+    last_use = {name: i for i, node in enumerate(graph.nodes) for name in node.values()}
+    keep = set(graph.outputs) | set(graph.arrays())
+    for i, node in enumerate(graph.nodes):
+        op = lookup(node.op)
+        arguments = [known[v] if isinstance(v, str) else v for v in node.inputs]
+        attributes = {**node.attributes, **{key: given[key] for key in op.runtime}}
+        results = apply(node.op, *arguments, **attributes) if taped else op.forward(*arguments, **attributes)[0]
+        results = results if isinstance(results, tuple) else (results,)
+        known.update(zip(node.outputs, results))
+        if updates is not None and training:
+            updates.update({node.inputs[target]: _array(results[source]) for source, target in op.updates
+                            if isinstance(node.inputs[target], str)})
+        if each is not None:
+            each(node, results)
+        for name in node.values():                       # let go of what nothing reads any more
+            if last_use[name] == i and name not in keep:
+                known.pop(name, None)
+    results = tuple(known[name] for name in graph.outputs)
+    return results[0] if len(results) == 1 else results
+
+
+def _array(value):
+    return value.data if isinstance(value, Tensor) else value
+
+
+def shapes(graph, batch=1):
+    """The shape of every value, without running anything: name -> shape, by each operation's shape rule.
+
+    Errors: GraphError naming the node whose shapes do not fit.
+    """
+    known = {name: array.shape for name, array in graph.arrays().items()}
+    known.update({name: (batch, *shape) for name, shape in graph.inputs.items()})
+    for node in graph.nodes:
+        op = lookup(node.op)
+        arguments = [known[v] if isinstance(v, str) else None for v in node.inputs]
+        try:
+            found = op.shape(*arguments, **node.attributes)
+        except ValueError as error:
+            raise GraphError(f"{node.outputs[0]}: {error}") from error
+        found = found if len(node.outputs) > 1 else (found,)
+        known.update(zip(node.outputs, found))
+    return known

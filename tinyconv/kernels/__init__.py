@@ -1,0 +1,232 @@
+"""Floor 1: plain arrays in, plain arrays out. The convolution engine.
+
+Shapes are (N,C,H,W) and (F,C/G,KH,KW); the memory under them may be channels-last (`layout`). float32 takes the fast
+kernels and returns channels-last memory; float64, and everything under `use("plain")`, takes the readable loops.
+
+| idea                                          | page                                |
+|-----------------------------------------------|-------------------------------------|
+| the formula, never optimised: the oracle      | reference                           |
+| the seven loops                               | direct                              |
+| one channel at a time                         | depthwise                           |
+| one pixel at a time: a matrix product         | pointwise, gemm                     |
+| copied windows, then a matrix product         | im2col                              |
+| windows without weights; per-channel scaling  | pool, norm                          |
+| networks in integers                          | integer                             |
+| who computes what                             | select, threads, layout, _jit       |
+
+This page imports no other page that needs numba: each function imports its own on first call.
+"""
+from importlib import import_module
+
+import numpy as np
+
+from ..formulas.geometry import conv2d_geometry, is_integer, pair
+from .select import ALGORITHMS, algorithm as _algorithm, mode, use
+from .threads import get_num_threads, set_num_threads
+
+__all__ = [
+    "ALGORITHMS", "adaptive_avg_pool2d", "adaptive_avg_pool2d_grad", "avg_pool2d", "avg_pool2d_grad", "batch_norm_apply",
+    "batch_norm_grad", "batch_norm_statistics", "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "get_num_threads",
+    "integer", "matmul", "max_pool2d", "max_pool2d_grad", "mode", "set_num_threads", "use",
+]
+
+
+def __getattr__(name):
+    if name == "integer":
+        return import_module(f"{__name__}.integer")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _page(name):
+    return import_module(f"{__name__}.{name}")
+
+
+def _floats(**arrays):
+    """Refuse anything but NumPy arrays of one floating dtype, float32 or float64; None is an argument left out."""
+    first = None
+    for name, array in arrays.items():
+        if array is None:
+            continue
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"{name} must be a NumPy array, not {type(array).__name__}")
+        if array.dtype not in (np.float32, np.float64):
+            raise TypeError(f"{name} must be float32 or float64, not {array.dtype}: convert with {name}.astype(np.float32)")
+        if first is None:
+            first = name
+        elif array.dtype != arrays[first].dtype:
+            raise TypeError(f"{first} is {arrays[first].dtype} but {name} is {array.dtype}: both must be of one dtype")
+
+
+def _shape(name, array, shape):
+    if array.shape != tuple(shape):
+        raise ValueError(f"{name} must have shape {tuple(shape)}, not {array.shape}")
+
+
+def _four(name, array):
+    if array.ndim != 4 or 0 in array.shape:
+        raise ValueError(f"{name} must have four axes (N, C, H, W), none of them empty, not shape {array.shape}")
+
+
+def conv2d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1, algorithm="auto"):
+    """Two-dimensional convolution (cross-correlation: filters are not flipped).
+
+        y[n,f,i,j] = bias[f] + sum over c,u,v of  w[f,c,u,v] * x[n, g*C/G + c, i*S - P + u*D, j*S - P + v*D],  g = f // (F/G)
+
+    x (N,C,H,W), w (F,C/G,KH,KW), bias (F,) or None -> y (N,F,OH,OW); values of x outside the image are 0.
+    Cost: N*OH*OW*F*(C/G)*KH*KW multiply-adds, padding taps counted. NaN and infinities pass through.
+    `padding`: an integer, a pair, "same", "valid" or ((top, bottom), (left, right)). `algorithm`: a name of ALGORITHMS.
+    Errors: TypeError for anything but float32 or float64 arrays of one dtype; GeometryError (a ValueError) for sizes that do
+    not fit; ValueError for an unknown algorithm or one that does not support the geometry.
+    Source: Dumoulin & Visin, "A guide to convolution arithmetic for deep learning" (2016), section 2.
+
+    >>> y = conv2d(np.ones((1, 1, 3, 3)), np.ones((1, 1, 3, 3)), padding=1)
+    >>> y[0, 0, 1].tolist()
+    [6.0, 9.0, 6.0]
+    """
+    _floats(x=x, w=w, bias=bias)
+    geometry = conv2d_geometry(x.shape, w.shape, stride, padding, dilation, groups)
+    if bias is not None:
+        _shape("bias", bias, (geometry.f,))
+    return _algorithm(algorithm, geometry, "forward", x.dtype).page.forward(x, w, bias, geometry)
+
+
+def conv2d_grad_input(dy, w, x_shape, stride=1, padding=0, dilation=1, groups=1, algorithm="auto"):
+    """Gradient of a convolution in its input, the transposed convolution: every product goes back where it came from.
+
+        dx[n, g*C/G + c, i*S - P + u*D, j*S - P + v*D] += w[f,c,u,v] * dy[n,f,i,j]
+
+    dy (N,F,OH,OW), w (F,C/G,KH,KW), x_shape (N,C,H,W) -> dx of shape x_shape. Cost: that of the forward pass.
+    Invariant: sum(conv2d(x, w) * dy) == sum(x * dx) for every x. Errors: as `conv2d`; ValueError if dy has another shape
+    than the convolution's result.
+    """
+    _floats(dy=dy, w=w)
+    geometry = conv2d_geometry(x_shape, w.shape, stride, padding, dilation, groups)
+    _shape("dy", dy, geometry.y_shape)
+    return _algorithm(algorithm, geometry, "grad_input", dy.dtype).page.grad_input(dy, w, geometry)
+
+
+def conv2d_grad_weight(dy, x, w_shape, stride=1, padding=0, dilation=1, groups=1, algorithm="auto"):
+    """Gradient of a convolution in its weights.
+
+        dw[f,c,u,v] = sum over n,i,j of  dy[n,f,i,j] * x[n, g*C/G + c, i*S - P + u*D, j*S - P + v*D]
+
+    dy (N,F,OH,OW), x (N,C,H,W), w_shape (F,C/G,KH,KW) -> dw of shape w_shape. Cost: that of the forward pass.
+    Invariant: sum(conv2d(x, w) * dy) == sum(w * dw) for every w. Errors: as `conv2d_grad_input`.
+    """
+    _floats(dy=dy, x=x)
+    geometry = conv2d_geometry(x.shape, w_shape, stride, padding, dilation, groups)
+    _shape("dy", dy, geometry.y_shape)
+    return _algorithm(algorithm, geometry, "grad_weight", dy.dtype).page.grad_weight(dy, x, geometry)
+
+
+def matmul(a, b, transpose_a=False, transpose_b=False):
+    """Matrix product on our own threads: a (M,K) x b (K,N) -> (M,N); `transpose_a` takes a as (K,M), `transpose_b` b as (N,K).
+
+    Cost: M*N*K multiply-adds. Errors: TypeError for other dtypes than float32 or float64, or two different ones; ValueError
+    unless both are matrices, none empty, whose inner lengths agree.
+
+    >>> matmul(np.eye(2), np.array([[1.0, 2.0], [3.0, 4.0]]), transpose_b=True).tolist()
+    [[1.0, 3.0], [2.0, 4.0]]
+    """
+    _floats(a=a, b=b)
+    for name, array in (("a", a), ("b", b)):
+        if array.ndim != 2 or 0 in array.shape:
+            raise ValueError(f"{name} must be a matrix that is not empty, not of shape {array.shape}")
+    inner_a, inner_b = a.shape[0 if transpose_a else 1], b.shape[1 if transpose_b else 0]
+    if inner_a != inner_b:
+        raise ValueError(f"inner lengths differ: a {a.shape} gives {inner_a}, b {b.shape} gives {inner_b} "
+                         f"(transpose_a={transpose_a}, transpose_b={transpose_b})")
+    return _page("gemm").matmul(a, b, transpose_a, transpose_b)
+
+
+def max_pool2d(x, geometry):
+    """Largest value of each window and where it lay.
+
+    x (N,C,H,W), geometry from `pool2d_geometry` -> y (N,C,OH,OW) and index, int32 of the same shape: the flat position
+    h*W + w in the input plane. NaN wins, among equals the first. Errors: ValueError if x is not of geometry.x_shape.
+    """
+    _floats(x=x)
+    _shape("x", x, geometry.x_shape)
+    return _page("pool").max_pool2d(x, geometry)
+
+
+def max_pool2d_grad(dy, index, geometry):
+    """Gradient of `max_pool2d`: each dy (N,C,OH,OW) is added where `index` says that the largest value lay -> dx (N,C,H,W).
+
+    Errors: ValueError for other shapes; TypeError unless index is int32.
+    """
+    _floats(dy=dy)
+    _shape("dy", dy, geometry.y_shape)
+    if not isinstance(index, np.ndarray) or index.dtype != np.int32:
+        raise TypeError(f"index must be an int32 array, not {getattr(index, 'dtype', type(index).__name__)}")
+    _shape("index", index, geometry.y_shape)
+    return _page("pool").max_pool2d_grad(dy, index, geometry)
+
+
+def avg_pool2d(x, geometry, count_include_pad=True):
+    """Mean of each window: x (N,C,H,W) -> (N,C,OH,OW), geometry from `pool2d_geometry`.
+
+    The divisor is the window's size within the padded image, or within the image alone unless `count_include_pad`.
+    """
+    _floats(x=x)
+    _shape("x", x, geometry.x_shape)
+    return _page("pool").avg_pool2d(x, geometry, count_include_pad)
+
+
+def avg_pool2d_grad(dy, geometry, count_include_pad=True):
+    """Gradient of `avg_pool2d`: each dy (N,C,OH,OW), divided as there, is added to its whole window -> dx (N,C,H,W)."""
+    _floats(dy=dy)
+    _shape("dy", dy, geometry.y_shape)
+    return _page("pool").avg_pool2d_grad(dy, geometry, count_include_pad)
+
+
+def adaptive_avg_pool2d(x, output_size):
+    """Means over OH x OW windows that cover the plane, window i from floor(i*H/OH) to ceil((i+1)*H/OH).
+
+    x (N,C,H,W), output_size an integer or a pair (OH, OW) -> (N,C,OH,OW). (1, 1) is the global average.
+    """
+    _floats(x=x)
+    _four("x", x)
+    return _page("pool").adaptive_avg_pool2d(x, pair(output_size, "output_size", least=1))
+
+
+def adaptive_avg_pool2d_grad(dy, x_shape):
+    """Gradient of `adaptive_avg_pool2d`: dy (N,C,OH,OW), shared out evenly over each window -> dx of shape x_shape.
+
+    Errors: ValueError unless x_shape has dy's N and C.
+    """
+    _floats(dy=dy)
+    _four("dy", dy)
+    x_shape = tuple(x_shape)
+    if len(x_shape) != 4 or not all(is_integer(v) and v > 0 for v in x_shape) or x_shape[:2] != dy.shape[:2]:
+        raise ValueError(f"x_shape must be (N, C, H, W) with the N and C of dy {dy.shape}, not {x_shape}")
+    return _page("pool").adaptive_avg_pool2d_grad(dy, x_shape)
+
+
+def batch_norm_statistics(x):
+    """Mean and biased variance of each channel over images and pixels: x (N,C,H,W) -> (C,), (C,), of x's dtype."""
+    _floats(x=x)
+    _four("x", x)
+    return _page("norm").batch_norm_statistics(x)
+
+
+def batch_norm_apply(x, scale, shift):
+    """y[n,c] = x[n,c] * scale[c] + shift[c]: x (N,C,H,W), scale and shift (C,) -> (N,C,H,W)."""
+    _floats(x=x, scale=scale, shift=shift)
+    _four("x", x)
+    for name, array in (("scale", scale), ("shift", shift)):
+        _shape(name, array, (x.shape[1],))
+    return _page("norm").batch_norm_apply(x, scale, shift)
+
+
+def batch_norm_grad(dy, x, mean, inv_std, gamma):
+    """Gradients of a batch normalization in training -> dx (N,C,H,W), dgamma (C,), dbeta (C,).
+
+    dy and x (N,C,H,W); mean, inv_std = 1/sqrt(var + eps) and gamma (C,).
+    """
+    _floats(dy=dy, x=x, mean=mean, inv_std=inv_std, gamma=gamma)
+    _four("x", x)
+    _shape("dy", dy, x.shape)
+    for name, array in (("mean", mean), ("inv_std", inv_std), ("gamma", gamma)):
+        _shape(name, array, (x.shape[1],))
+    return _page("norm").batch_norm_grad(dy, x, mean, inv_std, gamma)

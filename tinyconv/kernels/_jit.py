@@ -1,0 +1,83 @@
+"""The only home of compiler flags and of the compiled-kernel cache.
+
+    @plain   the readable loops, strict IEEE arithmetic: sums in the order they are written, for float32 and float64
+    @fast    the same sums rearranged for the machine: additions may be reordered and fused into multiply-adds, but NaN and
+             infinities keep their meaning (no "nnan", no "ninf": isnan must stay true of NaN)
+
+Both compile a function on its first call and release the interpreter lock while it runs. Compiled code is kept in a folder
+named by a hash of this package's sources, the versions and the processor, so that an edit or an upgrade can never run
+stale code; NUMBA_CACHE_DIR moves that folder, and where nothing is writable, nothing is kept.
+"""
+import hashlib
+import os
+import platform
+import tempfile
+import types
+from pathlib import Path
+
+import llvmlite
+import llvmlite.binding
+import numba
+import numpy as np
+from numba.core import config
+
+REORDER = {"reassoc", "contract", "nsz", "arcp"}
+
+
+def cache_key():
+    """What compiled code depends on, hashed: sources of kernels/, versions, processor and its features."""
+    digest = hashlib.sha256()
+    for page in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(page.name.encode() + page.read_bytes())
+    versions = (platform.python_version(), np.__version__, numba.__version__, llvmlite.__version__)
+    processor = (llvmlite.binding.get_host_cpu_name(), llvmlite.binding.get_host_cpu_features().flatten(),
+                 os.environ.get("NUMBA_CPU_NAME", ""), os.environ.get("NUMBA_CPU_FEATURES", ""), os.environ.get("NUMBA_OPT", ""))
+    digest.update(repr((versions, processor)).encode())
+    return digest.hexdigest()[:16]
+
+
+def cache_folder():
+    """The folder for compiled kernels, made if need be; None where no place is writable."""
+    own = os.environ.get("NUMBA_CACHE_DIR")
+    base = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = base / "tinyconv" / cache_key()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return str(folder)
+    except OSError:
+        return None
+
+
+FOLDER = None if config.DISABLE_JIT else cache_folder()
+
+
+def _compiled(function, fastmath):
+    """numba's dispatcher of `function`; numba's own cache setting is changed only for the moment of decoration."""
+    before = config.CACHE_DIR
+    config.CACHE_DIR = FOLDER or before
+    try:
+        return numba.njit(function, nogil=True, cache=FOLDER is not None, error_model="numpy", boundscheck=None, fastmath=fastmath)
+    finally:
+        config.CACHE_DIR = before
+
+
+def plain(function):
+    """Compile a readable kernel: strict arithmetic in the order written."""
+    return _compiled(function, False)
+
+
+def fast(function):
+    """Compile a fast kernel: sums may be reordered and fused."""
+    return _compiled(function, REORDER)
+
+
+def source(kernel):
+    """The Python function behind a kernel, with every kernel it names replaced by its own source.
+
+    The result runs without the compiler, on arrays of any number-like objects: how executed multiplications are counted.
+    """
+    function = getattr(kernel, "py_func", kernel)
+    named = {name: source(value) for name, value in function.__globals__.items()
+             if name in function.__code__.co_names and hasattr(value, "py_func")}
+    return types.FunctionType(function.__code__, {**function.__globals__, **named}, function.__name__, function.__defaults__)

@@ -1,0 +1,63 @@
+"""Shapes are (N,C,H,W) everywhere; the memory under them may be channels-last, as its strides say.
+
+A channels-last array lies in memory as (N,H,W,C): the channels of one pixel are neighbours. Kernels prefer it, because
+a pixel's channels then fill whole vectors whatever the kernel size, stride or plane. The layout travels through a network
+without copies: `nhwc(x)` is a view where the memory already lies so, and a copy (once, at the door) where it does not.
+Axes of length 1 have no order, so an image of one channel, or a 1x1 plane, is both layouts at once.
+"""
+import numpy as np
+
+
+def _lies_as(x, order):
+    """True if the axes of x, taken in `order`, are C-contiguous; axes of length 1 are ignored."""
+    step = x.itemsize
+    for axis in reversed(order):
+        if x.shape[axis] != 1:
+            if x.strides[axis] != step:
+                return False
+            step *= x.shape[axis]
+    return True
+
+
+def of(x):
+    """"channels_last", "contiguous" (plain N,C,H,W order) or "strided" (neither); channels-last wins where both hold.
+
+    >>> of(np.zeros((2, 3, 4, 4))), of(empty((2, 3, 4, 4)))
+    ('contiguous', 'channels_last')
+    """
+    if _lies_as(x, (0, 2, 3, 1)):
+        return "channels_last"
+    return "contiguous" if _lies_as(x, (0, 1, 2, 3)) else "strided"
+
+
+def nhwc(x):
+    """(N,C,H,W) -> the same numbers as a C-contiguous (N,H,W,C) array: a view if x is channels-last, else a copy."""
+    return writable(x.transpose(0, 2, 3, 1))
+
+
+def nchw(x):
+    """(N,C,H,W) -> the same numbers as a C-contiguous (N,C,H,W) array: a view where possible, else a copy."""
+    return writable(x)
+
+
+def writable(x):
+    """x C-contiguous and writable, copied only if it is not: a kernel is then compiled for one kind of array alone."""
+    x = np.ascontiguousarray(x)
+    return x if x.flags.writeable else x.copy()
+
+
+def shaped(y):
+    """A C-contiguous (N,H,W,C) array as the (N,C,H,W) array it stands for (a view)."""
+    return y.transpose(0, 3, 1, 2)
+
+
+def empty(shape, dtype=np.float64):
+    """An uninitialised array of shape (N,C,H,W) on channels-last memory."""
+    n, c, h, w = shape
+    return shaped(np.empty((n, h, w, c), dtype))
+
+
+def zeros(shape, dtype=np.float64):
+    """Zeros of shape (N,C,H,W) on channels-last memory."""
+    n, c, h, w = shape
+    return shaped(np.zeros((n, h, w, c), dtype))

@@ -1,0 +1,246 @@
+"""Batch normalization: each channel to mean 0 and variance 1 over images and pixels, then its own scale and shift.
+
+    mean[c] = (1/M) sum x[n,c,h,w]          var[c] = (1/M) sum (x[n,c,h,w] - mean[c])^2          M = N*H*W, sums over n,h,w
+    x^ = (x - mean) * inv_std               inv_std = 1 / sqrt(var + eps)                        y = gamma * x^ + beta
+
+Backward, with mean and var being functions of x:
+
+    dbeta = sum dy                          dgamma = sum dy * x^
+    dx = gamma * inv_std * (dy - dbeta/M - x^ * dgamma/M)
+
+Source: Ioffe & Szegedy, "Batch normalization" (2015), Algorithm 1 and section 3. The variance is the biased one (divided by M).
+
+Cost: forward one multiply-add a value to apply and 3 operations a value for the statistics, which read x once; backward one
+pass of 3 operations over x and dy, and a second that writes dx. Bytes decide, not arithmetic: at 4 bytes a value 4 to read for the
+statistics, 8 for the apply pass, 8 and 12 for the two backward passes; all four passes are bound by memory.
+
+Sums. Squares of float32 data with a mean of 1000 and a deviation of 0.01 need 10 more digits than float32 has, so every
+sum of the statistics is in float64. The plain kernels take two passes, as the formula stands. The fast kernel takes one: it
+sums d = x - a and d^2, a being the channel's first value, and var = (sum d^2 - (sum d)^2/M) / M. Its relative error is
+at most about k * 2^-53 * (1 + (mean - a)^2 / var), k = pixels a slab / 4 + slabs + 8 (some 140 for 12544 pixels): a first
+value 1000 deviations off the mean still leaves float32 nothing to notice.
+The backward sums add 4 pixels in float32, the rest in float64: |err| <= 6 * 2^-24 * sum of |terms|.
+Each task sums a slab of pixels of its own; slabs are added in order, and their number depends on the shape alone, so results
+are the same bits for any number of threads. Scratch: 16 bytes a channel and slab, at most 32 slabs.
+"""
+import numpy as np
+
+from . import layout, select, threads
+from ._jit import fast, plain
+
+SLABS = 32              # at most; each of at least ROWS pixels
+ROWS = 64
+
+
+# ---- the formula ---------------------------------------------------------------------------------------------------------
+
+@plain
+def plain_sums(x, total):
+    """total[c] += x over (N,C,H,W)."""
+    N, C, H, W = x.shape
+    for n in range(N):
+        for c in range(C):
+            for h in range(H):
+                for w in range(W):
+                    total[c] += x[n, c, h, w]
+
+
+@plain
+def plain_squares(x, mean, total):
+    """total[c] += (x - mean[c])^2 over (N,C,H,W)."""
+    N, C, H, W = x.shape
+    for n in range(N):
+        for c in range(C):
+            for h in range(H):
+                for w in range(W):
+                    d = x[n, c, h, w] - mean[c]
+                    total[c] += d * d
+
+
+@plain
+def plain_apply(x, scale, shift, y):
+    """y += x * scale[c] + shift[c] over (N,C,H,W)."""
+    N, C, H, W = x.shape
+    for n in range(N):
+        for c in range(C):
+            for h in range(H):
+                for w in range(W):
+                    y[n, c, h, w] += x[n, c, h, w] * scale[c] + shift[c]
+
+
+@plain
+def plain_grad_sums(dy, x, mean, inv_std, dgamma, dbeta):
+    """dgamma[c] += dy * x^, dbeta[c] += dy over (N,C,H,W)."""
+    N, C, H, W = x.shape
+    for n in range(N):
+        for c in range(C):
+            for h in range(H):
+                for w in range(W):
+                    dgamma[c] += dy[n, c, h, w] * ((x[n, c, h, w] - mean[c]) * inv_std[c])
+                    dbeta[c] += dy[n, c, h, w]
+
+
+@plain
+def plain_grad_apply(dy, x, mean, inv_std, gamma, mean_dgamma, mean_dbeta, dx):
+    """dx += gamma * inv_std * (dy - dbeta/M - x^ * dgamma/M) over (N,C,H,W)."""
+    N, C, H, W = x.shape
+    for n in range(N):
+        for c in range(C):
+            for h in range(H):
+                for w in range(W):
+                    x_hat = (x[n, c, h, w] - mean[c]) * inv_std[c]
+                    dx[n, c, h, w] += gamma[c] * inv_std[c] * (dy[n, c, h, w] - mean_dbeta[c] - x_hat * mean_dgamma[c])
+
+
+# ---- the same for the machine: pixels x channels, a pixel's channels side by side ----------------------------------------
+
+@fast
+def fast_sums(lo, hi, x, origin, partial):
+    """Tasks: slabs. partial[slab] = sums of d and of d^2, d = x - origin, over the slab's pixels of x (M,C), in float64."""
+    M, C = x.shape
+    slabs = partial.shape[0]
+    for slab in range(lo, hi):
+        first, last = slab * M // slabs, (slab + 1) * M // slabs
+        s, q = partial[slab, 0], partial[slab, 1]
+        for c in range(C):
+            s[c] = q[c] = 0
+        for p in range(first, last - 3, 4):
+            x0, x1, x2, x3 = x[p], x[p + 1], x[p + 2], x[p + 3]
+            for c in range(C):
+                a = origin[c]
+                d0, d1 = np.float64(x0[c]) - a, np.float64(x1[c]) - a
+                d2, d3 = np.float64(x2[c]) - a, np.float64(x3[c]) - a
+                s[c] += (d0 + d1) + (d2 + d3)
+                q[c] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)
+        for p in range(last - (last - first) % 4, last):
+            x0 = x[p]
+            for c in range(C):
+                d0 = np.float64(x0[c]) - origin[c]
+                s[c] += d0
+                q[c] += d0 * d0
+
+
+@fast
+def fast_apply(lo, hi, x, scale, shift, y):
+    """Tasks: pixels. y = x * scale + shift, all (M,C)."""
+    C = x.shape[1]
+    for p in range(lo, hi):
+        source, target = x[p], y[p]
+        for c in range(C):
+            target[c] = source[c] * scale[c] + shift[c]
+
+
+@fast
+def fast_grad_sums(lo, hi, dy, x, mean, partial):
+    """Tasks: slabs. partial[slab] = sums of dy and of dy * (x - mean) over the slab's pixels of dy and x (M,C)."""
+    M, C = x.shape
+    slabs = partial.shape[0]
+    for slab in range(lo, hi):
+        first, last = slab * M // slabs, (slab + 1) * M // slabs
+        s, q = partial[slab, 0], partial[slab, 1]
+        for c in range(C):
+            s[c] = q[c] = 0
+        for p in range(first, last - 3, 4):
+            x0, x1, x2, x3 = x[p], x[p + 1], x[p + 2], x[p + 3]
+            g0, g1, g2, g3 = dy[p], dy[p + 1], dy[p + 2], dy[p + 3]
+            for c in range(C):
+                m = mean[c]
+                s[c] += np.float64((g0[c] + g1[c]) + (g2[c] + g3[c]))
+                q[c] += np.float64((g0[c] * (x0[c] - m) + g1[c] * (x1[c] - m)) + (g2[c] * (x2[c] - m) + g3[c] * (x3[c] - m)))
+        for p in range(last - (last - first) % 4, last):
+            x0, g0 = x[p], dy[p]
+            for c in range(C):
+                s[c] += np.float64(g0[c])
+                q[c] += np.float64(g0[c] * (x0[c] - mean[c]))
+
+
+@fast
+def fast_grad_apply(lo, hi, dy, x, mean, a, b, k, dx):
+    """Tasks: pixels. dx = a*dy + b*(x - mean) + k, all (M,C)."""
+    C = x.shape[1]
+    for p in range(lo, hi):
+        g, source, target = dy[p], x[p], dx[p]
+        for c in range(C):
+            target[c] = a[c] * g[c] + (b[c] * (source[c] - mean[c]) + k[c])
+
+
+# ---- the operations ------------------------------------------------------------------------------------------------------
+
+def _pixels(x):
+    """x (N,C,H,W) as C-contiguous rows of pixels (N*H*W,C)."""
+    return layout.nhwc(x).reshape(-1, x.shape[1])
+
+
+def _as_planes(y, x):
+    """Rows of pixels (N*H*W,C) as an array of x's shape (N,C,H,W)."""
+    n, c, h, w = x.shape
+    return layout.shaped(y.reshape(n, h, w, c))
+
+
+def _partials(pixels):
+    """Room for the slabs' two float64 sums a channel."""
+    m, c = pixels.shape
+    return select.scratch((max(1, min(SLABS, m // ROWS)), 2, c), np.float64)
+
+
+def batch_norm_statistics(x):
+    """Mean and biased variance of each channel: x (N,C,H,W) -> mean (C,), var (C,), of x's dtype, summed in float64.
+
+    Invariant: var >= 0, and 0 for a constant channel. An infinite or NaN value makes its own channel's variance NaN.
+    """
+    m = x.size // x.shape[1]
+    if select.is_fast(x.dtype):
+        pixels = _pixels(x)
+        origin = np.where(np.isfinite(pixels[0]), pixels[0], 0).astype(np.float64)
+        partial = _partials(pixels)
+        threads.run(fast_sums, len(partial), pixels, origin, partial, work=3 * x.size)
+        total, squares = partial.sum(0) / m                                        # (slabs,2,C) -> (C,), (C,)
+        with np.errstate(invalid="ignore"):                                        # infinite data: inf - inf is NaN, as it should
+            mean, var = origin + total, np.maximum(squares - total * total, 0)
+    else:
+        x, mean, var = layout.nchw(x), np.zeros(x.shape[1]), np.zeros(x.shape[1])
+        plain_sums(x, mean)
+        mean /= m
+        plain_squares(x, mean, var)
+        var /= m
+    return mean.astype(x.dtype), var.astype(x.dtype)
+
+
+def batch_norm_apply(x, scale, shift):
+    """y[n,c] = x[n,c] * scale[c] + shift[c], for x (N,C,H,W): with scale = gamma * inv_std, shift = beta - mean * scale.
+
+    One multiply-add a value; |err| <= 2 * u * (|x * scale| + |shift|).
+    """
+    if select.is_fast(x.dtype):
+        pixels = _pixels(x)
+        y = np.empty(pixels.shape, x.dtype)
+        threads.run(fast_apply, len(y), pixels, layout.writable(scale), layout.writable(shift), y, work=x.size)
+        return _as_planes(y, x)
+    y = np.zeros(x.shape, x.dtype)
+    plain_apply(layout.nchw(x), layout.writable(scale), layout.writable(shift), y)
+    return y
+
+
+def batch_norm_grad(dy, x, mean, inv_std, gamma):
+    """Gradients in training: dy, x (N,C,H,W), mean, inv_std, gamma (C,) -> dx (N,C,H,W), dgamma (C,), dbeta (C,).
+
+    Invariant: where mean and inv_std are those of x (and eps small), dx sums to 0 and is orthogonal to x^ in each channel.
+    """
+    m = x.size // x.shape[1]
+    mean, inv_std, gamma = (layout.writable(a) for a in (mean, inv_std, gamma))
+    if select.is_fast(x.dtype):
+        pixels, g = _pixels(x), _pixels(dy)
+        partial = _partials(pixels)
+        threads.run(fast_grad_sums, len(partial), g, pixels, mean, partial, work=3 * x.size)
+        dbeta, products = partial.sum(0)                                           # (slabs,2,C) -> (C,), (C,)
+        dgamma = products * inv_std
+        a = gamma * inv_std.astype(np.float64)
+        steps = [v.astype(x.dtype) for v in (a, -a * inv_std * dgamma / m, -a * dbeta / m)]
+        dx = np.empty(pixels.shape, x.dtype)
+        threads.run(fast_grad_apply, len(dx), g, pixels, mean, *steps, dx, work=3 * x.size)
+        return _as_planes(dx, x), dgamma.astype(x.dtype), dbeta.astype(x.dtype)
+    dy, x = layout.nchw(dy), layout.nchw(x)
+    dgamma, dbeta, dx = np.zeros(len(mean)), np.zeros(len(mean)), np.zeros(x.shape, x.dtype)
+    plain_grad_sums(dy, x, mean, inv_std, dgamma, dbeta)
+    plain_grad_apply(dy, x, mean, inv_std, gamma, (dgamma / m).astype(x.dtype), (dbeta / m).astype(x.dtype), dx)
+    return dx, dgamma.astype(x.dtype), dbeta.astype(x.dtype)

@@ -1,0 +1,312 @@
+"""Windows without weights: the largest value of each window, or its mean. No multiplications; bound by memory.
+
+    maximum    y[n,c,i,j] = max over u,v of  x[n, c, i*S - P + u*D, j*S - P + v*D],  padding left out
+    mean       y[n,c,i,j] = (sum of x[n,c,h,w] over row_lo[i] <= h < row_hi[i], col_lo[j] <= w < col_hi[j]) / divisor[i,j]
+
+Averaging is one kernel: its windows come as lists of first and last rows and columns, and so serve both kinds.
+    fixed      rows i*S - P .. i*S - P + KH, cut at the image. PyTorch's divisor: with `count_include_pad` the window's size
+               cut at the padded image (a window that ceil_mode lets hang out further divides by less), else cut at the image
+    adaptive   rows floor(i*H/OH) .. ceil((i+1)*H/OH): together they cover the plane, also where OH does not divide H
+A NaN is larger than every number, and among equal values the first in reading order wins, as with np.argmax; so the position
+of the maximum, h*W + w as int32, is exact whatever the kernel. It is all that the gradient needs.
+
+Gradients are the adjoints, sum(y * dy) == sum(x * dx): the plain kernels scatter each dy to where it came from; the fast ones
+gather, each pixel of dx asking the few windows that see it, so that rows of dx are independent tasks, nothing is zeroed
+first and the inner loop runs over neighbouring channels. Both add a pixel's windows in the same order.
+
+Cost: N*C*OH*OW*KH*KW comparisons or additions; bytes: x once, y once (and 4 a value for the index).
+Error of a mean in u, the unit roundoff: |err| <= k*u*mean|x| for a window of k values. Memory beside the results: a
+few integers a row and column. Sources: Scherer, Mueller & Behnke (2010) for both kinds of pooling; the size and divisor rules
+are those of PyTorch's MaxPool2d, AvgPool2d and AdaptiveAvgPool2d.
+"""
+import numpy as np
+
+from ..formulas.geometry import GeometryError
+from . import layout, select, threads
+from ._jit import fast, plain
+
+
+# ---- the formula ---------------------------------------------------------------------------------------------------------
+
+@plain
+def plain_max(x, y, index, sh, sw, ph, pw, dh, dw, kh, kw):
+    """y and index (N,C,OH,OW) from x (N,C,H,W); `index` comes filled with -1: nothing seen yet."""
+    N, C, H, W = x.shape
+    OH, OW = y.shape[2], y.shape[3]
+    for n in range(N):
+        for c in range(C):
+            for i in range(OH):
+                for j in range(OW):
+                    for u in range(kh):
+                        for v in range(kw):
+                            h, w = i * sh - ph + u * dh, j * sw - pw + v * dw
+                            if 0 <= h < H and 0 <= w < W:
+                                value, best = x[n, c, h, w], y[n, c, i, j]
+                                if index[n, c, i, j] < 0 or value > best or (value != value and best == best):
+                                    y[n, c, i, j] = value
+                                    index[n, c, i, j] = h * W + w
+
+
+@plain
+def plain_max_grad(dy, index, dx):
+    """Add each dy (N,C,OH,OW) to dx (N,C,H,W) at its index."""
+    N, C, OH, OW = dy.shape
+    W = dx.shape[3]
+    for n in range(N):
+        for c in range(C):
+            for i in range(OH):
+                for j in range(OW):
+                    at = index[n, c, i, j]
+                    dx[n, c, at // W, at % W] += dy[n, c, i, j]
+
+
+@plain
+def plain_mean(x, y, row_lo, row_hi, col_lo, col_hi, divisor):
+    """Add each window of x (N,C,H,W) into y (N,C,OH,OW) and divide."""
+    N, C, OH, OW = y.shape
+    for n in range(N):
+        for c in range(C):
+            for i in range(OH):
+                for j in range(OW):
+                    for h in range(row_lo[i], row_hi[i]):
+                        for w in range(col_lo[j], col_hi[j]):
+                            y[n, c, i, j] += x[n, c, h, w]
+                    y[n, c, i, j] /= divisor[i, j]
+
+
+@plain
+def plain_mean_grad(dy, dx, row_lo, row_hi, col_lo, col_hi, divisor):
+    """Add dy (N,C,OH,OW) / divisor to the whole window in dx (N,C,H,W)."""
+    N, C, OH, OW = dy.shape
+    for n in range(N):
+        for c in range(C):
+            for i in range(OH):
+                for j in range(OW):
+                    for h in range(row_lo[i], row_hi[i]):
+                        for w in range(col_lo[j], col_hi[j]):
+                            dx[n, c, h, w] += dy[n, c, i, j] / divisor[i, j]
+
+
+# ---- the same for the machine --------------------------------------------------------------------------------------------
+
+@fast
+def fast_max(lo, hi, x, y, index, sh, sw, ph, pw, dh, dw, kh, kw):
+    """Tasks: rows of y (N,OH,OW,C). The first pixel of a window is copied, the others compete, all channels at once."""
+    N, H, W, C = x.shape
+    OH, OW = y.shape[1], y.shape[2]
+    for task in range(lo, hi):
+        n, i = task // OH, task % OH
+        for j in range(OW):
+            best, where = y[n, i, j], index[n, i, j]
+            begun = False
+            for u in range(kh):
+                h = i * sh - ph + u * dh
+                if 0 <= h < H:
+                    for v in range(kw):
+                        w = j * sw - pw + v * dw
+                        if 0 <= w < W:
+                            pixel, at = x[n, h, w], np.int32(h * W + w)
+                            if begun:
+                                for c in range(C):
+                                    value, old = pixel[c], best[c]
+                                    wins = (value > old) | ((value != value) & (old == old))
+                                    best[c] = value if wins else old
+                                    where[c] = at if wins else where[c]
+                            else:
+                                begun = True
+                                for c in range(C):
+                                    best[c] = pixel[c]
+                                    where[c] = at
+
+
+@fast
+def fast_max_grad(lo, hi, dy, index, dx, sh, sw, ph, pw, dh, dw, kh, kw):
+    """Tasks: rows of dx (N,H,W,C). Each pixel asks the windows that see it, first window first: was I the maximum?"""
+    N, H, W, C = dx.shape
+    OH, OW = dy.shape[1], dy.shape[2]
+    zero = np.float32(0)
+    for task in range(lo, hi):
+        n, h = task // H, task % H
+        for w in range(W):
+            pixel, at = dx[n, h, w], np.int32(h * W + w)
+            for c in range(C):
+                pixel[c] = zero
+            for u in range(kh - 1, -1, -1):
+                i = h + ph - u * dh
+                if i >= 0 and i % sh == 0 and i // sh < OH:
+                    for v in range(kw - 1, -1, -1):
+                        j = w + pw - v * dw
+                        if j >= 0 and j % sw == 0 and j // sw < OW:
+                            d, where = dy[n, i // sh, j // sw], index[n, i // sh, j // sw]
+                            for c in range(C):
+                                pixel[c] += d[c] if where[c] == at else zero
+
+
+@fast
+def fast_mean(lo, hi, x, y, row_lo, row_hi, col_lo, col_hi, divisor):
+    """Tasks: rows of y (N,OH,OW,C)."""
+    N, OH, OW, C = y.shape
+    for task in range(lo, hi):
+        n, i = task // OH, task % OH
+        for j in range(OW):
+            total = y[n, i, j]
+            for c in range(C):
+                total[c] = np.float32(0)
+            for h in range(row_lo[i], row_hi[i]):
+                for w in range(col_lo[j], col_hi[j]):
+                    pixel = x[n, h, w]
+                    for c in range(C):
+                        total[c] += pixel[c]
+            for c in range(C):
+                total[c] /= divisor[i, j]
+
+
+@fast
+def fast_mean_grad(lo, hi, dy, dx, row_first, row_last, col_first, col_last, divisor):
+    """Tasks: rows of dx (N,H,W,C). Windows row_first[h] .. row_last[h] - 1 see row h, likewise columns."""
+    N, H, W, C = dx.shape
+    for task in range(lo, hi):
+        n, h = task // H, task % H
+        for w in range(W):
+            pixel = dx[n, h, w]
+            for c in range(C):
+                pixel[c] = np.float32(0)
+            for i in range(row_first[h], row_last[h]):
+                for j in range(col_first[w], col_last[w]):
+                    d, share = dy[n, i, j], divisor[i, j]
+                    for c in range(C):
+                        pixel[c] += d[c] / share
+
+
+# ---- windows -------------------------------------------------------------------------------------------------------------
+
+def _fixed_windows(size, kernel, stride, padding, count, include_padding):
+    """First and behind-last pixel of each window along one axis, and its length for the divisor."""
+    start = np.arange(count) * stride - padding
+    lo, hi = np.maximum(start, 0), np.minimum(start + kernel, size)
+    length = np.minimum(start + kernel, size + padding) - start if include_padding else hi - lo
+    return lo, hi, length
+
+
+def _adaptive_windows(size, count):
+    """First and behind-last pixel of each of `count` windows that cover `size` pixels, and its length."""
+    i = np.arange(count)
+    lo, hi = i * size // count, -(-(i + 1) * size // count)
+    return lo, hi, hi - lo
+
+
+def _mean_windows(geometry, count_include_pad):
+    g = geometry
+    if (g.dh, g.dw) != (1, 1):
+        raise GeometryError(f"average pooling has no dilation: dilation must be 1, not {(g.dh, g.dw)}")
+    return (_fixed_windows(g.h, g.kh, g.sh, g.ph, g.oh, count_include_pad),
+            _fixed_windows(g.w, g.kw, g.sw, g.pw, g.ow, count_include_pad))
+
+
+def _seen_by(lo, hi, size):
+    """Which windows see each pixel of an axis: from the first that ends behind it to the last that begins at or before it."""
+    pixel = np.arange(size)
+    return np.searchsorted(hi, pixel, side="right"), np.searchsorted(lo, pixel, side="right")
+
+
+def _never_empty(geometry):
+    """Refuse the dilated windows that fall over the image with every tap in the padding: they have no maximum."""
+    g = geometry
+    for size, kernel, stride, padding, dilation, count in ((g.h, g.kh, g.sh, g.ph, g.dh, g.oh), (g.w, g.kw, g.sw, g.pw, g.dw, g.ow)):
+        if dilation > 1:
+            taps = np.arange(count)[:, None] * stride - padding + np.arange(kernel) * dilation
+            if not ((taps >= 0) & (taps < size)).any(1).all():
+                raise GeometryError(f"a window sees nothing but padding: kernel {(g.kh, g.kw)} with dilation {(g.dh, g.dw)} and "
+                                    f"padding {(g.ph, g.pw)} steps over the whole input {(g.h, g.w)}; use less padding or dilation")
+
+
+# ---- the operations ------------------------------------------------------------------------------------------------------
+
+def _steps(g):
+    return g.sh, g.sw, g.ph, g.pw, g.dh, g.dw, g.kh, g.kw
+
+
+def max_pool2d(x, geometry):
+    """Largest value of each window and its position: x (N,C,H,W) -> y (N,C,OH,OW), index int32 (N,C,OH,OW) = h*W + w.
+
+    Also takes int8 and uint8 codes: maxima do not care about scale and zero point.
+    Invariant: x's planes, flattened and taken at `index`, are y. Errors: GeometryError if a dilated window sees only padding.
+    """
+    g = geometry
+    _never_empty(g)
+    if select.mode() == "fast" and x.dtype in (np.float32, np.int8, np.uint8):
+        y = np.empty((g.n, g.oh, g.ow, g.c), x.dtype)
+        index = np.empty(y.shape, np.int32)
+        threads.run(fast_max, g.n * g.oh, layout.nhwc(x), y, index, *_steps(g), work=y.size * g.kh * g.kw)
+        return layout.shaped(y), layout.shaped(index)
+    y, index = np.zeros(g.y_shape, x.dtype), np.full(g.y_shape, -1, np.int32)
+    plain_max(layout.nchw(x), y, index, *_steps(g))
+    return y, index
+
+
+def max_pool2d_grad(dy, index, geometry):
+    """Gradient of `max_pool2d`: dy and index (N,C,OH,OW) -> dx (N,C,H,W), each dy added where its maximum lay.
+
+    Where windows overlap a pixel may be the maximum of several: their dy are summed. Cost: one addition a value of dy.
+    """
+    g = geometry
+    if select.is_fast(dy.dtype):
+        dx = np.empty((g.n, g.h, g.w, g.c), dy.dtype)
+        threads.run(fast_max_grad, g.n * g.h, layout.nhwc(dy), layout.nhwc(index), dx, *_steps(g), work=dx.size + 2 * dy.size)
+        return layout.shaped(dx)
+    dx = np.zeros(g.x_shape, dy.dtype)
+    plain_max_grad(layout.nchw(dy), layout.nchw(index), dx)
+    return dx
+
+
+def _mean(x, rows, cols):
+    """y (N,C,OH,OW) of x (N,C,H,W) over the windows `rows` x `cols`, each (first, behind last, length)."""
+    (row_lo, row_hi, tall), (col_lo, col_hi, wide) = rows, cols
+    divisor = np.multiply.outer(tall, wide).astype(x.dtype)
+    n, c, h, w = x.shape
+    if select.is_fast(x.dtype):
+        y = np.empty((n, len(tall), len(wide), c), x.dtype)
+        threads.run(fast_mean, n * len(tall), layout.nhwc(x), y, row_lo, row_hi, col_lo, col_hi, divisor, work=x.size + y.size)
+        return layout.shaped(y)
+    y = np.zeros((n, c, len(tall), len(wide)), x.dtype)
+    plain_mean(layout.nchw(x), y, row_lo, row_hi, col_lo, col_hi, divisor)
+    return y
+
+
+def _mean_grad(dy, x_shape, rows, cols):
+    """dx of shape x_shape from dy (N,C,OH,OW), windows as in `_mean`."""
+    (row_lo, row_hi, tall), (col_lo, col_hi, wide) = rows, cols
+    divisor = np.multiply.outer(tall, wide).astype(dy.dtype)
+    n, c, h, w = x_shape
+    if select.is_fast(dy.dtype):
+        dx = np.empty((n, h, w, c), dy.dtype)
+        threads.run(fast_mean_grad, n * h, layout.nhwc(dy), dx, *_seen_by(row_lo, row_hi, h), *_seen_by(col_lo, col_hi, w), divisor,
+                    work=dx.size + dy.size)
+        return layout.shaped(dx)
+    dx = np.zeros(x_shape, dy.dtype)
+    plain_mean_grad(layout.nchw(dy), dx, row_lo, row_hi, col_lo, col_hi, divisor)
+    return dx
+
+
+def avg_pool2d(x, geometry, count_include_pad=True):
+    """Mean of each window: x (N,C,H,W) -> (N,C,OH,OW); PyTorch's divisor (top of this page).
+
+    Errors: GeometryError for a dilation, which averaging does not have.
+    """
+    return _mean(x, *_mean_windows(geometry, count_include_pad))
+
+
+def avg_pool2d_grad(dy, geometry, count_include_pad=True):
+    """Gradient of `avg_pool2d`: dy (N,C,OH,OW), divided as there, added to every pixel of its window -> dx (N,C,H,W)."""
+    return _mean_grad(dy, geometry.x_shape, *_mean_windows(geometry, count_include_pad))
+
+
+def adaptive_avg_pool2d(x, output_size):
+    """Means over (OH, OW) windows that cover the plane: x (N,C,H,W) -> (N,C,OH,OW); (1, 1) is the global average."""
+    oh, ow = output_size
+    return _mean(x, _adaptive_windows(x.shape[2], oh), _adaptive_windows(x.shape[3], ow))
+
+
+def adaptive_avg_pool2d_grad(dy, x_shape):
+    """Gradient of `adaptive_avg_pool2d`: dy (N,C,OH,OW), shared out evenly over each window -> dx of shape x_shape."""
+    return _mean_grad(dy, tuple(x_shape), _adaptive_windows(x_shape[2], dy.shape[2]), _adaptive_windows(x_shape[3], dy.shape[3]))

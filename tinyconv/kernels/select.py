@@ -1,0 +1,171 @@
+"""Which convolution algorithm? The table of them, the mode ("fast" or "plain"), and one readable rule of choice.
+
+An algorithm is a page of this folder with five functions of the same names and signatures:
+
+    forward(x, w, bias, geometry) -> y            x (N,C,H,W), w (F,C/G,KH,KW), bias (F,) or None -> y (N,F,OH,OW)
+    grad_input(dy, w, geometry) -> dx             the adjoint in x: dy (N,F,OH,OW) -> dx (N,C,H,W)
+    grad_weight(dy, x, geometry) -> dw            the adjoint in w: -> dw (F,C/G,KH,KW)
+    supports(geometry) -> bool                    is this geometry one the page can compute?
+    workspace_bytes(geometry, direction="forward", dtype=np.float32) -> int    scratch memory beside arguments and result
+
+A page is imported, and with it numba, when one of its functions is first called; this page imports neither.
+"""
+import threading
+from dataclasses import dataclass
+from importlib import import_module
+
+import numpy as np
+
+DIRECTIONS = ("forward", "grad_input", "grad_weight")
+MODES = ("fast", "plain")
+_mode = "fast"
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """One way to compute a convolution and both its gradients.
+
+    `tolerance` is the c of |err| <= c * n * u * conv(|x|, |w|): n the number of summed terms, u the unit roundoff of the
+    dtype. 1 is the bound of any order of summation; an algorithm that transforms its input needs more.
+    """
+
+    name: str
+    tolerance: float
+    about: str
+
+    @property
+    def page(self):
+        """The module that holds the algorithm, imported on first use."""
+        return import_module(f"{__package__}.{self.name}")
+
+    def supports(self, geometry):
+        """Can it compute this geometry?"""
+        return self.page.supports(geometry)
+
+    def workspace_bytes(self, geometry, direction="forward", dtype=np.float32):
+        """Scratch memory in bytes with the present mode and thread count, beside arguments, result and changes of layout."""
+        if direction not in DIRECTIONS:
+            raise ValueError(f"direction must be one of {', '.join(DIRECTIONS)}, not {direction!r}")
+        self.require(geometry)
+        return self.page.workspace_bytes(geometry, direction, np.dtype(dtype))
+
+    def require(self, geometry):
+        """Raise ValueError unless the algorithm supports the geometry."""
+        if not self.supports(geometry):
+            raise ValueError(f"algorithm {self.name!r} does not support this convolution ({self.about}): {geometry}; "
+                             f'"auto" chooses one that does')
+
+    def forward(self, x, w, bias, geometry):
+        """y = conv(x, w) + bias. Errors: ValueError if the geometry is not supported."""
+        self.require(geometry)
+        return self.page.forward(x, w, bias, geometry)
+
+    def grad_input(self, dy, w, geometry):
+        """dx, the adjoint in x. Errors: ValueError if the geometry is not supported."""
+        self.require(geometry)
+        return self.page.grad_input(dy, w, geometry)
+
+    def grad_weight(self, dy, x, geometry):
+        """dw, the adjoint in w. Errors: ValueError if the geometry is not supported."""
+        self.require(geometry)
+        return self.page.grad_weight(dy, x, geometry)
+
+
+ALGORITHMS = {a.name: a for a in (
+    Algorithm("direct", 1.0, "any geometry"),
+    Algorithm("depthwise", 1.0, "every input channel by itself: groups == C"),
+    Algorithm("pointwise", 1.0, "a 1x1 window at stride 1, without groups or padding"),
+    Algorithm("im2col", 1.0, "any geometry"),
+)}
+
+
+class use:
+    """Choose the kernels from now on: "fast", or "plain" (the readable loops; float64 takes those in either mode).
+
+    Takes effect at once, for all threads; as a context manager it restores the mode that was before.
+    Errors: ValueError for any other name.
+
+    >>> with use("plain"):
+    ...     mode()
+    'plain'
+    >>> mode()
+    'fast'
+    """
+
+    def __init__(self, name):
+        global _mode
+        if name not in MODES:
+            raise ValueError(f'mode must be "fast" or "plain", not {name!r}')
+        with _lock:
+            self.before, _mode = _mode, name
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        global _mode
+        with _lock:
+            _mode = self.before
+
+    def __repr__(self):
+        return f"use({_mode!r})"
+
+
+def mode():
+    """The present mode: "fast" or "plain"."""
+    return _mode
+
+
+def is_fast(dtype):
+    """Do arrays of this dtype take the fast kernels now? (float32 in the mode "fast")"""
+    return _mode == "fast" and dtype == np.float32
+
+
+def choose(geometry, direction="forward", dtype=np.float32):
+    """The name of the algorithm that "auto" means for this convolution.
+
+    Plain mode and float64: always "direct", the formula itself. Else by what the window looks like: one channel at a time
+    is depthwise, one pixel at a time is a matrix product; the rest is a matrix product over copied windows (im2col), whose
+    tiles are 16 filters wide: with fewer filters a group than half of that the direct loops waste less.
+
+    >>> from tinyconv.formulas.geometry import conv2d_geometry
+    >>> choose(conv2d_geometry((1, 32, 14, 14), (32, 1, 3, 3), padding=1, groups=32))
+    'depthwise'
+    """
+    if direction not in DIRECTIONS:
+        raise ValueError(f"direction must be one of {', '.join(DIRECTIONS)}, not {direction!r}")
+    if not is_fast(np.dtype(dtype)):
+        return "direct"
+    if geometry.is_depthwise:
+        return "depthwise"
+    if geometry.groups == 1 and geometry.is_pointwise:
+        return "pointwise"
+    wide = geometry.c // geometry.groups if direction == "grad_input" else geometry.f // geometry.groups
+    return "im2col" if wide >= 8 or geometry.groups == 1 else "direct"
+
+
+def algorithm(name, geometry, direction="forward", dtype=np.float32):
+    """The Algorithm of that name, "auto" being answered by `choose`.
+
+    Errors: ValueError listing the names if there is none of that name; ValueError if it does not support the geometry.
+    """
+    if name == "auto":
+        return ALGORITHMS[choose(geometry, direction, dtype)]
+    if not isinstance(name, str) or name not in ALGORITHMS:
+        raise ValueError(f"algorithm must be \"auto\" or one of {', '.join(ALGORITHMS)}, not {name!r}")
+    found = ALGORITHMS[name]
+    found.require(geometry)
+    return found
+
+
+def scratch(shape, dtype=np.float32):
+    """Uninitialised working memory for a kernel, beginning at a multiple of 64 bytes (a cache line, a 512-bit vector).
+
+    Every page takes its working memory here, so that `workspace_bytes` can be held against what is really taken.
+    """
+    dtype = np.dtype(dtype)
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    room = np.empty(size + 64, np.uint8)
+    first = -room.ctypes.data % 64
+    return room[first:first + size].view(dtype).reshape(shape)

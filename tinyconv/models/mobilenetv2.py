@@ -1,0 +1,71 @@
+"""MobileNetV2 (Sandler, Howard, Zhu, Zhmoginov, Chen: "Inverted residuals and linear bottlenecks", CVPR 2018).
+
+What is new: the block is turned inside out. The wide part is in the middle, where a depthwise convolution makes it cheap; the narrow
+ends carry the residual, and the last 1x1 convolution has no activation, for ReLU on few channels loses what it sets to zero.
+Where it sits: in every stage (`nn.InvertedResidual`). What it buys: `tinyconv.cost.summary` counts it, layer by layer.
+It carries over: V3, MnasNet and EfficientNet are built of the same block.
+
+Names and shapes of parameters are torchvision's. The small form takes 28x28 or 32x32 pictures: the same block, fewer stages, a
+first convolution of stride 2, planes of 14x14 and 7x7 behind it.
+"""
+import numpy as np
+
+from .. import functional as F
+from .. import nn
+from .building import make_divisible
+
+# t expansion, c channels, n blocks, s stride of the first of them: Table 2 of the paper
+TABLE = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+STEM, HEAD = 32, 1280
+SMALL_TABLE = ((1, 16, 1, 1), (4, 24, 2, 1), (4, 40, 3, 2), (4, 64, 1, 1))
+SMALL_STEM, SMALL_HEAD = 16, 160
+
+# Width 1.0 at 224: torchvision's parameters, BatchNorm's included; MACs of convolution and linear layers, padding taps counted
+# (the authors' tables print 300 M). Without BatchNorm: 3 470 760 (printed as 3.47 M).
+PUBLISHED = {"params": 3_504_872, "params_without_batch_norm": 3_470_760, "macs": 300_774_272}
+
+
+class MobileNetV2(nn.Module):
+    """Stem, inverted residuals by `table`, a 1x1 head, global average pooling, dropout and a linear classifier: (N,C,H,W) -> (N,K)."""
+
+    def __init__(self, table, stem, head, num_classes, in_channels, width_mult, dropout, rng):
+        super().__init__()
+        rng = np.random.default_rng(rng)
+        c = make_divisible(stem * width_mult)
+        head = make_divisible(head * max(1.0, width_mult))
+        features = [nn.conv_bn_act(in_channels, c, stride=2, rng=rng)]
+        for t, channels, n, s in table:
+            f = make_divisible(channels * width_mult)
+            for i in range(n):
+                features.append(nn.InvertedResidual(c, f, s if i == 0 else 1, t, rng=rng))
+                c = f
+        features.append(nn.conv_bn_act(c, head, 1, rng=rng))
+        self.features = nn.Sequential(*features)
+        self.classifier = nn.Sequential(nn.Dropout(dropout, rng=rng.spawn(1)[0]), nn.Linear(head, num_classes, rng=rng))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                module.weight.data = nn.init.kaiming_normal(module.weight.shape, mode="fan_out", nonlinearity="relu", rng=rng)
+        self.classifier[1].weight.data = (rng.standard_normal((num_classes, head)) * 0.01).astype(np.float32)
+        self.classifier[1].bias.data = np.zeros(num_classes, np.float32)
+
+    def forward(self, x):
+        """(N,C,H,W) -> scores (N,K)."""
+        x = F.adaptive_avg_pool2d(self.features(x), 1)                                    # (N,C,h,w) -> (N,C,1,1)
+        return self.classifier(F.flatten(x))
+
+
+def mobilenet_v2(num_classes=1000, in_channels=3, width_mult=1.0, dropout=0.2, rng=None):
+    """The paper's network, parameter names and shapes of torchvision's mobilenet_v2. Cost at 224: PUBLISHED, exactly.
+
+    width_mult scales every layer's channels, rounded to multiples of 8. `rng`: seed or Generator of the weights.
+    """
+    return MobileNetV2(TABLE, STEM, HEAD, num_classes, in_channels, width_mult, dropout, rng)
+
+
+def mobilenet_v2_small(num_classes=10, in_channels=1, width_mult=1.0, dropout=0.0, rng=None):
+    """MobileNetV2 for 28x28 and 32x32 pictures: seven inverted residuals on planes of 14x14 and 7x7.
+
+    >>> tc.models.mobilenet_v2_small(rng=0)(tc.Tensor(np.zeros((1, 1, 28, 28), np.float32))).shape
+    (1, 10)
+    """
+    return MobileNetV2(SMALL_TABLE, SMALL_STEM, SMALL_HEAD, num_classes, in_channels, width_mult, dropout, rng)

@@ -1,0 +1,9 @@
+"""Floor 2: THE TABLE of operations. Each page registers entries; `apply` runs them, `lookup` finds them.
+
+pages: elementwise reduce shaping linalg conv pool norm loss quant. The entry's fields are explained in `table`.
+"""
+from . import conv, elementwise, linalg, loss, norm, pool, quant, reduce, shaping
+from .dispatch import apply, recorder, set_recorder
+from .table import TABLE, Counts, Op, lookup, register
+
+__all__ = ["Counts", "Op", "TABLE", "apply", "lookup", "recorder", "register", "set_recorder"]

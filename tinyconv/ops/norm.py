@@ -1,0 +1,101 @@
+"""Normalisation: batch normalisation and AlexNet's local response normalisation.
+
+Batch normalisation (Ioffe & Szegedy 2015, algorithm 1), a channel at a time over M = N H W numbers:
+    μ = mean x,  σ² = mean (x - μ)²  (biased),  x̂ = (x - μ)/sqrt(σ² + ε),  y = γ x̂ + β
+    dx = γ/sqrt(σ² + ε) (dy - mean dy - x̂ mean(dy x̂)),  dγ = Σ dy x̂,  dβ = Σ dy
+In training μ and σ² are the batch's, and the running ones move towards them by `momentum` (the variance unbiased, M/(M-1), as in
+PyTorch); otherwise the running ones are used and the layer is one multiplication and one addition. The new running
+statistics are outputs 1 and 2: the operation itself stores nothing.
+"""
+import numpy as np
+
+from .. import kernels
+from .table import Counts, register, size
+
+
+def _check(x, gamma, beta, mean, var, training):
+    if x.ndim != 4:
+        raise ValueError(f"batch_norm takes (N,C,H,W), not shape {x.shape}")
+    for name, value in (("weight", gamma), ("bias", beta), ("running_mean", mean), ("running_var", var)):
+        if value is not None and value.shape != (x.shape[1],):
+            raise ValueError(f"{name} must have shape ({x.shape[1]},), one number a channel, not {value.shape}")
+    if (mean is None) != (var is None) or mean is None and not training:
+        raise ValueError("batch_norm outside training needs running_mean and running_var, both")
+    if training and x.size // x.shape[1] < 2:
+        raise ValueError(f"batch_norm in training needs more than one number a channel, not input {x.shape}")
+
+
+def _batch_norm(x, gamma=None, beta=None, running_mean=None, running_var=None, momentum=0.1, eps=1e-5, training=False):
+    _check(x, gamma, beta, running_mean, running_var, training)
+    t = x.dtype.type
+    mean, var = kernels.batch_norm_statistics(x) if training else (running_mean, running_var)
+    inv_std = 1 / np.sqrt(var + t(eps))                                                                  # (C,)
+    scale = inv_std if gamma is None else gamma * inv_std
+    shift = -mean * scale if beta is None else beta - mean * scale
+    y = kernels.batch_norm_apply(x, scale, shift)                                                        # (N,C,H,W)
+    saved = (x, mean, inv_std, scale, gamma is not None, beta is not None, training)
+    if running_mean is None:
+        return (y, mean, var), saved
+    if not training:
+        return (y, running_mean, running_var), saved
+    m = x.size // x.shape[1]
+    new_mean = running_mean + t(momentum) * (mean - running_mean)
+    new_var = running_var + t(momentum) * (var * t(m / (m - 1)) - running_var)
+    return (y, new_mean, new_var), saved
+
+
+def _batch_norm_vjp(saved, dy, *statistics):
+    x, mean, inv_std, scale, has_gamma, has_beta, training = saved
+    if training:
+        gamma = scale / inv_std if has_gamma else np.ones_like(inv_std)
+        dx, dgamma, dbeta = kernels.batch_norm_grad(dy, x, mean, inv_std, gamma)
+        return dx, dgamma if has_gamma else None, dbeta if has_beta else None, None, None
+    column = (slice(None), None, None)
+    return (lambda: dy * scale[column],
+            (lambda: (dy * ((x - mean[column]) * inv_std[column])).sum(axis=(0, 2, 3))) if has_gamma else None,
+            (lambda: dy.sum(axis=(0, 2, 3))) if has_beta else None, None, None)
+
+
+def _batch_norm_shape(x, *statistics, **attributes):
+    return tuple(x), (x[1],), (x[1],)
+
+
+def _batch_norm_counts(shapes, outputs, **attributes):
+    return Counts(multiplications=size(shapes[0]), additions=size(shapes[0]))
+
+
+register("batch_norm", _batch_norm, _batch_norm_vjp, _batch_norm_shape, _batch_norm_counts,
+         runtime=("training",), updates=((1, 3), (2, 4)))
+
+
+def _window_sum(s, n):
+    """Σ of s over the n channels around each, floor(n/2) before and ceil(n/2)-1 behind, what lies outside being 0."""
+    padded = np.pad(s, ((0, 0), (n // 2, (n - 1) // 2), (0, 0), (0, 0)))                                  # (N, C+n-1, H, W)
+    return sum(padded[:, i:i + s.shape[1]] for i in range(n))
+
+
+def _lrn(x, n, alpha, beta, k):
+    """y_c = x_c / (k + α/n Σ_{c' near c} x_{c'}²)^β (Krizhevsky et al. 2012, section 3.3; α divided by n as PyTorch and Caffe do)."""
+    if x.ndim != 4 or n < 1:
+        raise ValueError(f"local_response_norm takes (N,C,H,W) and a size of at least 1, not shape {x.shape} and size {n}")
+    s = k + _window_sum(x * x, n) * x.dtype.type(alpha / n)                                              # (N,C,H,W)
+    power = s ** x.dtype.type(-beta)
+    return x * power, (x, s, power, n, alpha, beta)
+
+
+def _lrn_vjp(saved, dy):
+    """dx_c = dy_c s_c^-β - 2αβ/n x_c Σ_{c' whose window holds c} dy_c' x_c' s_c'^(-β-1): the mirrored window."""
+    x, s, power, n, alpha, beta = saved
+    spread = dy * x * power / s
+    if n % 2 == 0:                                                       # an even window is not its own mirror image
+        spread = _window_sum(np.pad(spread, ((0, 0), (0, 1), (0, 0), (0, 0))), n)[:, 1:]
+    else:
+        spread = _window_sum(spread, n)
+    return (dy * power - x.dtype.type(2 * alpha * beta / n) * x * spread,)
+
+
+def _lrn_counts(shapes, output, n, **attributes):
+    return Counts(multiplications=3 * size(output), additions=n * size(output), special=size(output))
+
+
+register("local_response_norm", _lrn, _lrn_vjp, lambda x, **attributes: tuple(x), _lrn_counts)

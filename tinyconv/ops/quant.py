@@ -1,0 +1,87 @@
+"""Quantization: the fake form that training sees, and the integer operations that inference runs.
+
+    q = clip(round(x / S) + Z, q_min, q_max),   x̂ = S (q - Z)                                  round half to even
+fake_quantize gives x̂ with the straight-through gradient 1{q_min <= round(x/S) + Z <= q_max}: the code itself at a bound still
+passes (Jacob et al. 2018, section 3; the saturated code included). The integer operations take int8 codes and give int8 codes; scales
+and zero points of activations are attributes, weights with one scale a filter are inputs. Requantization: kernels/integer.
+"""
+import numpy as np
+
+from .. import kernels
+from ..compress import quantize as pure
+from ..formulas import conv2d_geometry
+from . import conv, linalg
+from .table import Counts, register, same_shape, size
+
+
+def _fake_quantize(x, scale, zero_point, q_min=-128, q_max=127):
+    inside = pure.straight_through(x, np.asarray(scale), zero_point, q_min, q_max)
+    return pure.fake_quantize(x, np.asarray(scale), zero_point, q_min, q_max), inside
+
+
+register("fake_quantize", _fake_quantize, lambda inside, dy: (dy * inside,), same_shape,
+         lambda shapes, output, **attributes: Counts(multiplications=size(output), additions=2 * size(output), comparisons=2 * size(output), special=size(output)))
+
+
+def _quantize(x, scale, zero_point):
+    return kernels.integer.quantize_linear(x, np.float32(scale), np.int8(zero_point)), None
+
+
+def _dequantize(q, scale, zero_point):
+    return kernels.integer.dequantize_linear(q, np.float32(scale), np.int8(zero_point)), None
+
+
+def _qconv2d(x, w, bias, w_scale, x_scale, x_zero_point, y_scale, y_zero_point, stride=1, padding=0, dilation=1, groups=1,
+             q_min=-128, q_max=127, rule="onnx"):
+    y = kernels.integer.qlinear_conv(x, np.float32(x_scale), np.int8(x_zero_point), w, w_scale, np.int8(0), np.float32(y_scale),
+                                     np.int8(y_zero_point), bias, stride, padding, dilation, groups, rule=rule, q_min=q_min, q_max=q_max)
+    return y, None
+
+
+def _qconv2d_shape(x, w, bias, w_scale, stride=1, padding=0, dilation=1, groups=1, **attributes):
+    return conv2d_geometry(x, w, stride, padding, dilation, groups).y_shape
+
+
+def _qconv2d_counts(shapes, output, groups=1, **attributes):
+    return conv._counts(shapes[:3], output, groups)
+
+
+def _qlinear(x, w, bias, w_scale, x_scale, x_zero_point, y_scale, y_zero_point, q_min=-128, q_max=127, rule="onnx"):
+    y = kernels.integer.qlinear_matmul(x, np.float32(x_scale), np.int8(x_zero_point), w, w_scale, np.int8(0), np.float32(y_scale),
+                                       np.int8(y_zero_point), bias, rule=rule, q_min=q_min, q_max=q_max)
+    return y, None
+
+
+def _qlinear_counts(shapes, output, **attributes):
+    return linalg._linear_counts(shapes[:3], output)
+
+
+def _qadd(a, b, a_scale, a_zero_point, b_scale, b_zero_point, y_scale, y_zero_point, q_min=-128, q_max=127):
+    y = kernels.integer.qlinear_add(a, np.float32(a_scale), np.int8(a_zero_point), b, np.float32(b_scale), np.int8(b_zero_point),
+                                    np.float32(y_scale), np.int8(y_zero_point), q_min=q_min, q_max=q_max)
+    return y, None
+
+
+def _qadd_shape(a, b, **attributes):
+    if tuple(a) != tuple(b):
+        raise ValueError(f"qadd takes two arrays of one shape, not {tuple(a)} and {tuple(b)}")
+    return tuple(a)
+
+
+def _qaverage(x, x_scale, x_zero_point, y_scale, y_zero_point, q_min=-128, q_max=127):
+    y = kernels.integer.qlinear_global_average_pool(x, np.float32(x_scale), np.int8(x_zero_point), np.float32(y_scale),
+                                                    np.int8(y_zero_point), q_min=q_min, q_max=q_max)
+    return y, None
+
+
+def _each(**kinds):
+    return lambda shapes, output, **attributes: Counts(**{kind: each * size(output) for kind, each in kinds.items()})
+
+
+register("quantize", _quantize, None, same_shape, _each(special=1, additions=1, comparisons=2))
+register("dequantize", _dequantize, None, same_shape, _each(multiplications=1, additions=1))
+register("qconv2d", _qconv2d, None, _qconv2d_shape, _qconv2d_counts)
+register("qlinear", _qlinear, None, lambda x, w, *rest, **attributes: linalg._linear_shape(x, w), _qlinear_counts)
+register("qadd", _qadd, None, _qadd_shape, _each(multiplications=2, additions=4, comparisons=2))
+register("qglobal_average_pool", _qaverage, None, lambda x, **attributes: (x[0], x[1], 1, 1),
+         lambda shapes, output, **attributes: Counts(additions=size(shapes[0]), multiplications=size(output)))

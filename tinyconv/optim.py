@@ -1,0 +1,153 @@
+"""Optimisers and learning-rate schedules, under PyTorch's names and conventions.
+
+SGD       g += λ w;  v = μ v + g;  w -= lr v           (Nesterov: w -= lr (g + μ v));  the first v is g itself, as in PyTorch
+Adam      m = β1 m + (1-β1) g;  v = β2 v + (1-β2) g²;  w -= lr m̂ / (sqrt(v̂) + ε),  m̂ = m/(1-β1^t),  v̂ = v/(1-β2^t)
+AdamW     the same, with w -= lr λ w beside it instead of λ w inside g
+Sources: Sutskever et al. 2013 (momentum), Kingma & Ba 2015, Loshchilov & Hutter 2017 (cosine) and 2019 (AdamW).
+"""
+import math
+
+import numpy as np
+
+from .tensor import Tensor
+
+
+def _within(value, name, low, high=math.inf, open_high=False):
+    if not (low <= value <= high) or open_high and value == high or not math.isfinite(value):
+        raise ValueError(f"{name} must lie in [{low}, {high}{')' if open_high else ']'}, not {value}")
+    return float(value)
+
+
+class Optimizer:
+    """What the optimisers share: the list of parameters and the learning rate `lr`, which a schedule may set."""
+
+    def __init__(self, params, lr, weight_decay):
+        self.params = list(params)
+        if not self.params or not all(isinstance(p, Tensor) for p in self.params):
+            raise ValueError("params must hold at least one parameter, and parameters only; a generator can be used once")
+        self.lr, self.weight_decay = _within(lr, "lr", 0), _within(weight_decay, "weight_decay", 0)
+        self.state = [None] * len(self.params)
+
+    def zero_grad(self):
+        """Forget all gradients."""
+        for p in self.params:
+            p.grad = None
+
+    def step(self):
+        """Move every parameter that has a gradient, in place."""
+        for i, p in enumerate(self.params):
+            if p.grad is not None:
+                self.state[i] = self.update(p.data, p.grad, self.state[i])
+
+    def update(self, w, g, state):
+        """Change w in place by gradient g; returns the new state of this parameter."""
+        raise NotImplementedError(f"{type(self).__name__} defines no update(…)")
+
+
+class SGD(Optimizer):
+    """Gradient descent with momentum, weight decay and Nesterov's look ahead.
+
+    >>> w = tc.nn.Parameter(np.array([1.0]))
+    >>> (w * w).sum().backward()
+    >>> tc.optim.SGD([w], lr=0.1).step()
+    >>> w.data
+    array([0.8])
+    """
+
+    def __init__(self, params, lr, momentum=0.0, weight_decay=0.0, nesterov=False):
+        super().__init__(params, lr, weight_decay)
+        self.momentum, self.nesterov = _within(momentum, "momentum", 0, 1, open_high=True), bool(nesterov)
+        if nesterov and not momentum:
+            raise ValueError("nesterov needs momentum above 0")
+
+    def update(self, w, g, v):
+        """One step; the state is the velocity v."""
+        t = w.dtype.type
+        if self.weight_decay:
+            g = g + t(self.weight_decay) * w
+        if self.momentum:
+            if v is None:
+                v = np.array(g)
+            else:
+                v *= t(self.momentum)
+                v += g
+            g = g + t(self.momentum) * v if self.nesterov else v
+        w -= t(self.lr) * g
+        return v
+
+
+class Adam(Optimizer):
+    """Steps of about lr whatever the gradient's size, by running means of g and g²."""
+
+    decoupled = False
+
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+        super().__init__(params, lr, weight_decay)
+        self.betas = tuple(_within(b, "betas", 0, 1, open_high=True) for b in betas)
+        self.eps = _within(eps, "eps", 0)
+
+    def update(self, w, g, state):
+        """One step; the state is (t, m, v)."""
+        kind, (b1, b2) = w.dtype.type, self.betas
+        step, m, v = state or (0, np.zeros_like(w), np.zeros_like(w))
+        step += 1
+        if self.weight_decay and self.decoupled:
+            w *= kind(1 - self.lr * self.weight_decay)
+        elif self.weight_decay:
+            g = g + kind(self.weight_decay) * w
+        m += kind(1 - b1) * (g - m)
+        v += kind(1 - b2) * (g * g - v)
+        w -= kind(self.lr / (1 - b1 ** step)) * m / (np.sqrt(v / kind(1 - b2 ** step)) + kind(self.eps))
+        return step, m, v
+
+
+class AdamW(Adam):
+    """Adam with weight decay beside the step instead of inside the gradient."""
+
+    decoupled = True
+
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2):
+        super().__init__(params, lr, betas, eps, weight_decay)
+
+
+def cosine(step, total, peak, warmup=0, floor=0.0):
+    """The learning rate at `step` of `total`: a straight rise over `warmup` steps, then half a cosine from peak to floor.
+
+        lr = peak (step + 1)/warmup                                                  step < warmup
+        lr = floor + (peak - floor) (1 + cos(π (step - warmup)/(total - warmup)))/2    after it
+
+    >>> [round(cosine(s, 6, 1.0, warmup=2), 3) for s in range(7)]
+    [0.5, 1.0, 1.0, 0.854, 0.5, 0.146, 0.0]
+    """
+    if total < 1 or not 0 <= warmup < total:
+        raise ValueError(f"total must be at least 1 and warmup in 0..{total - 1}, not {total} and {warmup}")
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    way = min((step - warmup) / (total - warmup), 1.0)
+    return floor + (peak - floor) * 0.5 * (1 + math.cos(math.pi * way))
+
+
+class Schedule:
+    """Sets an optimiser's learning rate by a function of the step: Schedule(optimizer, rate); call `step()` after each step.
+
+    >>> s = Schedule(SGD([tc.nn.Parameter(np.ones(1))], lr=1.0), lambda step: 1.0 / (1 + step))
+    >>> s.step(); s.optimizer.lr
+    0.5
+    """
+
+    def __init__(self, optimizer, rate):
+        self.optimizer, self.rate, self.now = optimizer, rate, 0
+        optimizer.lr = float(rate(0))
+
+    def step(self):
+        """One step further."""
+        self.now += 1
+        self.optimizer.lr = float(self.rate(self.now))
+
+
+class CosineSchedule(Schedule):
+    """Warm-up and half a cosine over `total` steps, from the optimiser's own learning rate as its peak."""
+
+    def __init__(self, optimizer, total, warmup=0, floor=0.0):
+        peak = optimizer.lr
+        super().__init__(optimizer, lambda step: cosine(step, total, peak, warmup, floor))
