@@ -8,9 +8,16 @@ from .ops import apply
 
 
 def _numbers(value):
-    """An attribute as JSON: tuples become lists, at any depth."""
-    return [_numbers(v) for v in value] if isinstance(value, (tuple, list)) or hasattr(value, "tolist") and getattr(value, "ndim", 0) else \
-        int(value) if hasattr(value, "__index__") and not isinstance(value, bool) else value
+    """An attribute as JSON: tuples and arrays become lists, at any depth, and NumPy's numbers Python's."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    return [_numbers(v) for v in value] if isinstance(value, (tuple, list)) else value
+
+
+def _axis(dim, x):
+    """`dim`, a negative one counted from the end. Errors: ValueError if x has no such axis."""
+    if not -len(x.shape) <= dim < len(x.shape):
+        raise ValueError(f"dim must be an axis of shape {tuple(x.shape)}, not {dim}")
+    return int(dim) % len(x.shape)
 
 
 def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, algorithm="auto"):
@@ -133,22 +140,26 @@ def pad(x, padding, mode="constant", value=0.0):
 
 def flatten(x, start_dim=1):
     """Axes from start_dim on rolled into one: (N,C,H,W) -> (N, C H W)."""
-    return apply("flatten", x, start_dim=int(start_dim))
+    return apply("flatten", x, start_dim=_axis(start_dim, x))
 
 
 def concat(tensors, dim=1):
-    """Tensors set side by side along `dim` (channels)."""
-    return apply("concat", *tensors, axis=int(dim))
+    """Tensors set side by side along `dim` (channels). Errors: TypeError for a single tensor; ValueError for shapes that do not fit."""
+    if hasattr(tensors, "shape"):
+        raise TypeError("tensors must be a list or tuple of them, not one")
+    tensors = tuple(tensors)
+    return apply("concat", *tensors, axis=_axis(dim, tensors[0]) if tensors else dim)
 
 
 def split(x, split_size_or_sections, dim=1):
     """x cut along `dim` into pieces of one size (the last may be shorter), or of the sizes listed. Returns a tuple."""
-    sizes, length = _numbers(split_size_or_sections), x.shape[dim]
+    axis, sizes = _axis(dim, x), _numbers(split_size_or_sections)
+    length = x.shape[axis]
     if isinstance(sizes, int):
         if sizes < 1:
             raise ValueError(f"split_size_or_sections must be at least 1, not {sizes}")
         sizes = [min(sizes, length - at) for at in range(0, length, sizes)]
-    return apply("split", x, sizes=sizes, axis=int(dim))
+    return apply("split", x, sizes=sizes, axis=axis)
 
 
 def channel_shuffle(x, groups):

@@ -14,7 +14,8 @@ from .tensor import Tensor
 
 def _within(value, name, low, high=math.inf, open_high=False):
     if not (low <= value <= high) or open_high and value == high or not math.isfinite(value):
-        raise ValueError(f"{name} must lie in [{low}, {high}{')' if open_high else ']'}, not {value}")
+        span = f"be finite and at least {low}" if high == math.inf else f"lie in [{low}, {high}{')' if open_high else ']'}"
+        raise ValueError(f"{name} must {span}, not {value}")
     return float(value)
 
 
@@ -25,6 +26,8 @@ class Optimizer:
         self.params = list(params)
         if not self.params or not all(isinstance(p, Tensor) for p in self.params):
             raise ValueError("params must hold at least one parameter, and parameters only; a generator can be used once")
+        if len({id(p) for p in self.params}) < len(self.params):
+            raise ValueError("params hold one parameter twice: it would be moved twice a step")
         self.lr, self.weight_decay = _within(lr, "lr", 0), _within(weight_decay, "weight_decay", 0)
         self.state = [None] * len(self.params)
 
@@ -83,7 +86,8 @@ class Adam(Optimizer):
 
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
         super().__init__(params, lr, weight_decay)
-        self.betas = tuple(_within(b, "betas", 0, 1, open_high=True) for b in betas)
+        b1, b2 = betas
+        self.betas = _within(b1, "betas[0]", 0, 1, open_high=True), _within(b2, "betas[1]", 0, 1, open_high=True)
         self.eps = _within(eps, "eps", 0)
 
     def update(self, w, g, state):

@@ -7,6 +7,7 @@ the nodes so that each comes before those it was made from, hands every node the
 arrives at a leaf to its `.grad`. Cost: each node's vjp once. Source: Griewank & Walther, "Evaluating Derivatives" (2008), ch. 3.
 """
 import contextlib
+import operator
 import threading
 
 import numpy as np
@@ -55,8 +56,19 @@ class Node:
                                "run the forward pass again, or keep the tape with backward(retain_graph=True)")
         dys = [np.zeros(shape, dtype) if dy is None else dy for dy, (shape, dtype) in zip(dys, self.made)]
         answers = self.op.vjp(self.saved, *dys)
-        return [None if parent is None or answer is None else answer() if callable(answer) else answer
+        return [None if parent is None or answer is None else self._fitting(answer() if callable(answer) else answer, parent)
                 for parent, answer in zip(self.parents, answers)]
+
+    def _fitting(self, dx, parent):
+        """dx, if it has its tensor's shape and type: else NumPy would stretch or convert it on the way, and nobody would see."""
+        if dx.shape != parent.shape or dx.dtype != parent.dtype:
+            raise RuntimeError(f"the vjp of {self.op.name!r} is wrong: it sends a gradient {dx.dtype} of shape {dx.shape} "
+                               f"to a tensor {parent.dtype} of shape {parent.shape}")
+        return dx
+
+    def free(self):
+        """Let go of what was kept for backward, so that a loss that is still at hand does not hold a whole network's activations."""
+        self.saved, self.parents, self.freed = None, (), True
 
 
 def _reverse_order(root):
@@ -102,7 +114,9 @@ class Tensor:
             self.requires_grad_()
 
     def requires_grad_(self, requires_grad=True):
-        """Ask for a gradient (or not), in place; only float32 and float64 can have one."""
+        """Ask for a gradient (or not), in place; only float32 and float64 can have one, and a result on the tape cannot leave it."""
+        if not requires_grad and self._node is not None:
+            raise RuntimeError("this tensor is the result of an operation on the tape; detach() gives its array without history")
         if requires_grad and self.data.dtype not in (np.float32, np.float64):
             raise TypeError(f"only float32 and float64 tensors have gradients, not {self.data.dtype}")
         self.requires_grad = bool(requires_grad)
@@ -129,7 +143,9 @@ class Tensor:
         return self.data.item()
 
     def retain_grad(self):
-        """Keep `.grad` of this intermediate result too when `backward` passes it."""
+        """Keep `.grad` of this intermediate result too when `backward` passes it. Errors: RuntimeError off the tape."""
+        if not self.requires_grad:
+            raise RuntimeError("retain_grad needs a tensor that came from one with requires_grad=True, outside no_grad()")
         self._keep = True
         return self
 
@@ -142,7 +158,7 @@ class Tensor:
 
         `grad` (an array of this shape) may be left out for a single number. The tape is freed on the way unless
         `retain_graph`. Errors: RuntimeError for a tensor off the tape, a freed tape, or no `grad` for many numbers;
-        ValueError for a `grad` of another shape.
+        ValueError for a `grad` of another shape or type.
         """
         if not self.requires_grad:
             raise RuntimeError("backward needs a tensor that came from one with requires_grad=True, outside no_grad()")
@@ -150,7 +166,7 @@ class Tensor:
             if self.data.size != 1:
                 raise RuntimeError(f"backward of shape {self.shape} needs grad, an array of that shape; only one number needs none")
             grad = np.ones_like(self.data)
-        grad = grad.data if isinstance(grad, Tensor) else np.asarray(grad, self.dtype)
+        grad = grad.data if isinstance(grad, Tensor) else grad if isinstance(grad, np.ndarray) else np.asarray(grad, self.dtype)
         if grad.shape != self.shape or grad.dtype != self.dtype:
             raise ValueError(f"grad must be {self.dtype} of shape {self.shape}, not {grad.dtype} of shape {grad.shape}")
         if self._node is None:
@@ -161,7 +177,10 @@ class Tensor:
         if self._keep:
             _add_to_leaf(self, grad)
         for node in _reverse_order(self._node):
-            for parent, dx in zip(node.parents, node.gradients(arriving.pop(id(node)))):
+            dys = arriving.pop(id(node), None)
+            if dys is None:                                 # nothing came this way: its consumers had no gradient for it
+                continue
+            for parent, dx in zip(node.parents, node.gradients(dys)):
                 if dx is None:
                     continue
                 if parent._node is None or parent._keep:
@@ -171,10 +190,13 @@ class Tensor:
                     at = parent._position
                     slots[at] = dx if slots[at] is None else slots[at] + dx
             if not retain_graph:
-                node.saved, node.freed = None, True
+                node.free()
 
     def __len__(self):
         return len(self.data)
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
 
     def __repr__(self):
         return f"Tensor({np.array2string(self.data, prefix='Tensor(')}{', requires_grad=True' if self.requires_grad else ''})"
@@ -237,16 +259,16 @@ class Tensor:
 
     def reshape(self, *shape):
         """The same numbers in another shape; one length may be -1."""
-        return _apply("reshape", self, shape=[int(s) for s in (shape[0] if len(shape) == 1 and not np.isscalar(shape[0]) else shape)])
+        return _apply("reshape", self, shape=[operator.index(s) for s in (shape[0] if len(shape) == 1 and not np.isscalar(shape[0]) else shape)])
 
     def transpose(self, *axes):
         """The axes in another order (reversed if none is given), as NumPy's transpose."""
         axes = axes[0] if len(axes) == 1 and not np.isscalar(axes[0]) else axes
-        return _apply("transpose", self, axes=[int(a) for a in axes] if axes else list(range(self.ndim))[::-1])
+        return _apply("transpose", self, axes=[operator.index(a) for a in axes] if axes else list(range(self.ndim))[::-1])
 
     def flatten(self, start_dim=0):
         """Axes from `start_dim` on rolled into one."""
-        return _apply("flatten", self, start_dim=int(start_dim))
+        return _apply("flatten", self, start_dim=operator.index(start_dim))
 
 
 def _apply(name, *inputs, **attributes):
@@ -256,11 +278,9 @@ def _apply(name, *inputs, **attributes):
 
 def _axes(axis):
     """An axis argument as JSON: None or a list of integers."""
-    return None if axis is None else [int(axis)] if np.isscalar(axis) else [int(a) for a in axis]
+    return None if axis is None else [operator.index(a) for a in ([axis] if np.isscalar(axis) else axis)]
 
 
 def _add_to_leaf(leaf, dx):
     """leaf.grad += dx, in an array that is the leaf's own."""
-    if dx.shape != leaf.shape:
-        raise RuntimeError(f"a gradient of shape {dx.shape} came to a tensor of shape {leaf.shape}: the operation's vjp is wrong")
-    leaf.grad = np.array(dx, leaf.dtype) if leaf.grad is None else leaf.grad + dx
+    leaf.grad = np.array(dx) if leaf.grad is None else np.asarray(leaf.grad + dx)

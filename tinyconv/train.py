@@ -43,7 +43,7 @@ def as_batch(images):
 
 def fit(model, images, labels, epochs=10, batch_size=64, lr=0.1, momentum=0.9, weight_decay=5e-4, warmup=0.1, label_smoothing=0.0,
         optimizer=None, loss=None, augment=None, validation=None, keep_best=False, checkpoint=None, seed=0, progress=True, after_step=None):
-    """Train `model` in place on images (N,C,H,W) and integer labels (N,); returns the History.
+    """Train `model` in place on images (N,C,H,W) and integer labels (N,); returns the History, and leaves the model in evaluation mode.
 
     lr, momentum, weight_decay   of SGD with Nesterov momentum, the learning rate a cosine with `warmup` (a fraction of all steps)
     optimizer      another optimiser (lr is then its own), under the same schedule
@@ -53,11 +53,13 @@ def fit(model, images, labels, epochs=10, batch_size=64, lr=0.1, momentum=0.9, w
     checkpoint     a .safetensors path that holds the best state so far
     after_step     called with the model after each step (to keep masks, say)
     seed           fixes order, augmentation and dropout: same seed, versions and thread count, same result
-    Errors: ValueError for data that does not fit; NonFiniteLoss.
+    Errors: ValueError or TypeError for data that does not fit; NonFiniteLoss.
     """
     images, labels = np.asarray(images), np.asarray(labels)
     if len(images) != len(labels) or not len(images):
         raise ValueError(f"images and labels must be equally many and at least one, not {len(images)} and {len(labels)}")
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"labels must be integers, not {labels.dtype}")
     if epochs < 1 or batch_size < 1 or not 0 <= warmup < 1:
         raise ValueError(f"epochs and batch_size must be at least 1 and warmup in [0, 1), not {epochs}, {batch_size} and {warmup}")
     rng = np.random.default_rng(seed)
@@ -106,8 +108,9 @@ def _step(model, optimizer, loss, x, y, where):
         finite = bool(np.isfinite(value.data))
         if finite:
             value.backward()
-            finite = all(p.grad is None or np.isfinite(p.grad).all() for p in optimizer.params)
+            finite = all(np.isfinite(a).all() for a in (*(p.grad for p in optimizer.params if p.grad is not None), *model.buffers()))
     if not finite:
+        optimizer.zero_grad()
         for module, held in buffers:
             module._buffers.update(held)
         raise NonFiniteLoss(f"epoch {where[0]}, step {where[1]}: the loss is {float(value.data):g}; {_first_bad(model, x)}; "
@@ -133,7 +136,7 @@ def _first_bad(model, x):
         g = model.graph if isinstance(model, graph.Network) else graph.trace(model, x.shape, check=False)
         with np.errstate(all="ignore"):
             graph.run(g, x, training=True, rng=np.random.default_rng(0), each=look)
-    except ValueError as error:
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         return f"the layers could not be looked through ({error})"
     return found[0] if found else "forward is finite in every layer: it arose in the loss or on the way back"
 
@@ -150,8 +153,8 @@ def _line(text, end=""):
 def predict(model, images, batch_size=250):
     """Scores (N,K) of a Module, a Graph or any function of arrays, batch by batch, in evaluation mode."""
     images = np.asarray(images)
-    if not len(images):
-        raise ValueError("images must hold at least one picture")
+    if not len(images) or batch_size < 1:
+        raise ValueError(f"images must hold at least one picture and batch_size be at least 1, not {len(images)} and {batch_size}")
     if isinstance(model, graph.Graph):
         g, model = model, None
         call = lambda x: graph.run(g, x)
@@ -171,5 +174,7 @@ def predict(model, images, batch_size=250):
 
 
 def accuracy(model, images, labels, batch_size=250):
-    """The fraction of pictures whose highest score is their label's: a number in [0, 1]."""
+    """The fraction of pictures whose highest score is their label's: a number in [0, 1]. Errors: ValueError unless equally many."""
+    if np.shape(labels) != (len(images),):
+        raise ValueError(f"labels must have shape ({len(images)},), one a picture, not {np.shape(labels)}")
     return float((predict(model, images, batch_size).argmax(axis=1) == np.asarray(labels)).mean())

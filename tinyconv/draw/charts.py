@@ -33,9 +33,9 @@ def _place(axes, points, labels, colours):
         box = text.get_window_extent()
         w, h, best = box.width, box.height, None
         for ring in range(1, 9):
-            for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)):
-                left = x + dx * (8 + 7 * (ring - 1)) - (w if dx < 0 else w / 2 if dx == 0 else 0)
-                low = y + dy * (5 + 7 * (ring - 1)) - (h if dy < 0 else h / 2 if dy == 0 else 0)
+            for dx, dy in ((0, -1), (0, 1), (1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1)):
+                left = x + dx * (14 + 7 * (ring - 1)) - (w if dx < 0 else w / 2 if dx == 0 else 0)
+                low = y + dy * (12 + 7 * (ring - 1)) - (h if dy < 0 else h / 2 if dy == 0 else 0)
                 spot = (left, low, left + w, low + h)
                 inside = frame.x0 + 2 < left and left + w < frame.x1 - 2 and frame.y0 + 2 < low and low + h < frame.y1 - 2
                 free = not any(spot[0] < b[2] + 2 and b[0] - 2 < spot[2] and spot[1] < b[3] + 1 and b[1] - 1 < spot[3] for b in taken)
@@ -46,6 +46,7 @@ def _place(axes, points, labels, colours):
         taken.append(best)
         offset = ((best[0] - x) * 72 / figure.dpi, (best[1] - y) * 72 / figure.dpi)
         axes.annotate(label, axes.transData.inverted().transform((x, y)), xytext=offset, textcoords="offset points", fontsize=9, color=colour,
+                      zorder=4, bbox=dict(boxstyle="round,pad=0.12", facecolor="white", edgecolor="none", alpha=0.85),
                       arrowprops=dict(arrowstyle="-", color=colour, linewidth=0.5, alpha=0.6, shrinkA=0, shrinkB=3) if max(map(abs, offset)) > 40 else None)
 
 
@@ -61,7 +62,7 @@ def accuracy_against_cost(rows, costs, title="Accuracy against cost"):
         for row, point, colour in zip(rows, points, colours):
             if row.get("parent") is not None:
                 x, y = points[[r["name"] for r in rows].index(row["parent"])]
-                axes.annotate("", point, (x, y), arrowprops=dict(arrowstyle="->", color=colour, alpha=0.35, linewidth=1.2, shrinkA=5, shrinkB=5))
+                axes.annotate("", point, (x, y), arrowprops=dict(arrowstyle="-|>", color=colour, alpha=0.3, linewidth=1.0, shrinkA=5, shrinkB=5), zorder=1)
             axes.scatter(*point, s=48, color=colour, zorder=3)
         lowest, highest = min(p[1] for p in points), max(p[1] for p in points)
         room = max(1.0, 0.25 * (highest - lowest))
@@ -74,7 +75,10 @@ def accuracy_against_cost(rows, costs, title="Accuracy against cost"):
 
 
 def history(histories, title="Training"):
-    """Loss and accuracy by epoch; histories: name -> what train.fit returned."""
+    """Two panels by epoch, training loss and accuracy (of the test pictures where there was validation).
+
+    histories: name -> what train.fit returned, one line each, named in the legend. Returns the figure.
+    """
     figure, (left, right) = _figure(2, (5.2, 3.6))
     for (name, rows), colour in zip(histories.items(), COLOURS):
         epochs = [row["epoch"] for row in rows]
@@ -88,7 +92,10 @@ def history(histories, title="Training"):
 
 
 def pictures(images, titles=None, columns=10, size=0.9):
-    """A sheet of pictures (N,C,H,W), uint8 or float in [0, 1], one or three channels."""
+    """A sheet of pictures, `columns` in a row: images (N,C,H,W), uint8 or float in [0, 1], one channel (drawn as ink) or three.
+
+    titles: a word over each. size: inches a picture. Returns the figure.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     rows = -(-len(images) // columns)

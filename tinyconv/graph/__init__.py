@@ -3,10 +3,11 @@ from .coupling import COUPLING, Coupling, couple
 from .file import graph_as_json, graph_from_json, load, save
 from .folding import fold_batch_norms
 from .network import Network
+from .recording import TraceError
 from .removal import mask_channels, remove_channels
 from .runner import run, shapes
 from .structure import Graph, GraphError, Node
-from .tracing import TraceError, trace
+from .tracing import trace
 
 __all__ = ["COUPLING", "Coupling", "Graph", "GraphError", "Network", "Node", "TraceError", "couple", "fold_batch_norms", "graph_as_json", "graph_from_json",
            "load", "mask_channels", "remove_channels", "run", "save", "shapes", "trace"]

@@ -3,9 +3,9 @@
 Every channel of every value gets a number. An operation says how its output channels follow from its input channels: a convolution makes
 new ones, BatchNorm and ReLU keep theirs, an addition makes two channels one (union), a concatenation sets the numbers side by
 side, a flatten repeats each for all its pixels. Arrays are bound to the channels they belong to: filter i of a weight to output
-channel i, its slice j along axis 1 to input channel j. What carries one number at the end is one coupled group: it stays or
-goes as a whole. Channels of inputs and outputs of the network, and what an operation mixes in a way that no removal can
-preserve, are protected. (The idea of following index maps is that of DepGraph, Fang et al. 2023; here on arrays.)
+channel i, its slice j along axis 1 to input channel j; an array that two nodes share makes their channels one. What carries one number
+at the end is one coupled group: it stays or goes as a whole. Channels of inputs and outputs of the network, and what an
+operation mixes in a way that no removal can preserve, are protected. (The idea of following index maps is that of DepGraph, Fang et al. 2023; here on arrays.)
 
 `COUPLING` has an entry for every operation of the table: a rule, or a sentence saying why there is none.
 """
@@ -27,12 +27,16 @@ class Binding(NamedTuple):
 
 
 class Coupling:
-    """The channels of a graph and how they hang together. `groups`: one list of channel numbers a prunable group."""
+    """The channels of a graph and how they hang together. `groups`: root -> sorted bindings, for every group that may be removed.
+
+    A Coupling is filled by `couple` and never changed afterwards. `ids`: value name -> the channel numbers of its axis 1.
+    """
 
     def __init__(self, graph):
         self.graph, self.shapes = graph, shapes(graph)
-        self.parent, self.bindings, self.protected = [], {}, set()
-        self.ids = {}
+        self.parent, self.owner, self.ids = [], {}, {}
+        self.protected, self.frozen, self.bound = set(), set(), set()
+        self.groups = {}
 
     def new(self, count):
         """`count` channels that are not yet coupled to any other."""
@@ -49,37 +53,46 @@ class Coupling:
 
     def unite(self, a, b):
         """Channel by channel, a and b are one from now on."""
-        for i, j in zip(np.ravel(a), np.ravel(b)):
-            i, j = self.find(int(i)), self.find(int(j))
+        for i, j in zip(np.ravel(a).tolist(), np.ravel(b).tolist()):
+            i, j = self.find(i), self.find(j)
             self.parent[max(i, j)] = min(i, j)
 
     def bind(self, name, axis, ids):
-        """Positions 0, 1, … of this axis of array `name` belong to the channels `ids`."""
-        for index, channel in enumerate(ids):
-            self.bindings.setdefault(int(channel), []).append(Binding(name, axis, index))
+        """Positions 0, 1, … of this axis of array `name` belong to the channels `ids`; where two nodes share an array, so do their channels."""
+        self.bound.add(name)
+        before = self.owner.setdefault((name, axis), ids)
+        if before is not ids:
+            self.unite(before, ids)
 
     def protect(self, ids):
         """These channels must stay."""
-        self.protected.update(int(i) for i in np.ravel(ids))
+        self.protected.update(np.ravel(ids).tolist())
 
     def roots(self, ids):
         """The group numbers of the channels `ids`."""
-        return np.array([self.find(int(i)) for i in ids], dtype=np.int64)
+        return self.root[ids]
 
-    @property
-    def groups(self):
-        """root -> sorted bindings, for every group that may be removed."""
-        safe = {self.find(i) for i in self.protected}
+    def settle(self):
+        """Work out the groups, now that everything is coupled."""
+        self.root = np.array([self.find(channel) for channel in range(len(self.parent))], dtype=np.int64)
         found = {}
-        for channel in range(len(self.parent)):
-            root = self.find(channel)
-            if root not in safe:
-                found.setdefault(root, set()).update(self.bindings.get(channel, ()))
-        return {root: sorted(bound) for root, bound in found.items() if bound}
+        for (name, axis), ids in self.owner.items():
+            if name in self.frozen:
+                self.protect(ids)
+            for index, root in enumerate(self.root[ids].tolist()):
+                found.setdefault(root, []).append(Binding(name, axis, index))
+        safe = set(self.root[sorted(self.protected)].tolist())
+        self.groups = {root: sorted(found[root]) for root in sorted(found) if root not in safe}
+        return self
 
 
 def couple(graph):
-    """Follow the channels through a graph. Errors: GraphError naming the operation that has no coupling."""
+    """Follow the channels through a graph. Errors: GraphError naming the operation that has no coupling.
+
+    >>> g = tc.trace(tc.nn.Sequential(tc.nn.Conv2d(1, 2, 3, rng=0), tc.nn.Conv2d(2, 5, 3, rng=0)), (1, 1, 9, 9))
+    >>> [[(b.name, b.axis, b.index) for b in bound] for bound in tc.graph.couple(g).groups.values()]
+    [[('0.bias', 0, 0), ('0.weight', 0, 0), ('1.weight', 1, 0)], [('0.bias', 0, 1), ('0.weight', 0, 1), ('1.weight', 1, 1)]]
+    """
     c = Coupling(graph)
     for name, shape in graph.inputs.items():
         c.ids[name] = c.new(shape[0])
@@ -88,10 +101,15 @@ def couple(graph):
         rule = COUPLING[node.op]
         if isinstance(rule, str):
             raise GraphError(f"{node.outputs[0]}: channels cannot be followed through {node.op}: {rule}")
-        rule(c, node)
+        arrays = [name for name in node.values() if name not in c.ids]
+        usual = arrays == [name for name in node.inputs[1:] if name] if rule in _LAYERS else not arrays or rule is _elementwise
+        c.bound = set()
+        (rule if usual else _mix)(c, node)
+        c.frozen.update(set(arrays) - c.bound)                               # read, and not along its channels: it cannot be cut
     for name in graph.outputs:
-        c.protect(c.ids[name])
-    return c
+        c.protect(c.ids.get(name, ()))
+        c.frozen.add(name)
+    return c.settle()
 
 
 # ---- rules: how the channels of a node's outputs follow from those of its inputs ---------------------------------------------
@@ -166,11 +184,19 @@ def _elementwise(c, node):
             c.unite(ids, c.ids[v])
         else:
             c.protect(c.ids[v])                                              # one number stretched over all channels
+            if _meeting(c, v, out) is not None:
+                c.protect(ids)                                               # channels meet an axis that is none
     for v in arrays:
-        axis = 1 - (len(out) - len(c.shapes[v]))
-        if axis >= 0 and c.shapes[v][axis] == out[1] > 1:
+        axis = _meeting(c, v, out)
+        if axis is not None:
             c.bind(v, axis, ids)
     c.ids[node.outputs[0]] = ids
+
+
+def _meeting(c, name, out):
+    """The axis of this value that meets the channels of the result, channel by channel; None if none does."""
+    axis = 1 - (len(out) - len(c.shapes[name]))
+    return axis if axis >= 0 and c.shapes[name][axis] == out[1] > 1 else None
 
 
 def _concat(c, node):
@@ -189,25 +215,35 @@ def _split(c, node):
         c.ids[output] = c.ids[node.inputs[0]][a:b]
 
 
-def picked(node, channels):
-    """Which input channels a shuffle, take or channel slice puts out, in order; None if the node does something else besides."""
+def picked(node, shape):
+    """Which input channels a shuffle, take or slice puts out, in order; None if it leaves them as they are, or does more than that."""
     if node.op == "channel_shuffle":
-        return shaping.shuffled(channels, node.attributes["groups"])
+        return shaping.shuffled(shape[1], node.attributes["groups"])
     if node.op == "take_channels":
         return np.asarray(node.attributes["indices"])
+    index = _full_index(node, shape)
+    chosen = index[1] != ALL and isinstance(index[1], list) and index[:1] + index[2:] == [ALL] * (len(shape) - 1)
+    return np.arange(shape[1])[slice(*index[1])] if chosen else None
+
+
+def _full_index(node, shape):
+    """A slice's index with one entry an axis: Ellipsis and what is left out are whole slices."""
     index = node.attributes["index"]
-    if len(index) >= 2 and all(isinstance(part, list) for part in index) and index[0] == [None, None, None] \
-            and all(part == [None, None, None] for part in index[2:]):
-        return np.arange(channels)[slice(*index[1])]
-    return None
+    at = index.index("...") if "..." in index else len(index)
+    before, after = index[:at], index[at + 1:]
+    return [*before, *[ALL] * (len(shape) - len(before) - len(after)), *after]
 
 
 def _pick(c, node):
-    ids = c.ids[node.inputs[0]]
-    order = picked(node, len(ids))
+    x = node.inputs[0]
+    if len(c.shapes[x]) < 2:
+        return _mix(c, node)
+    if node.op == "slice" and _full_index(node, c.shapes[x])[:2] == [ALL, ALL]:              # pixels alone are cut
+        return _keep(c, node)
+    order = picked(node, c.shapes[x])
     if order is None:
         return _mix(c, node)
-    c.ids[node.outputs[0]] = ids[order]
+    c.ids[node.outputs[0]] = c.ids[x][order]
 
 
 def _flatten(c, node):
@@ -243,6 +279,8 @@ def _transpose(c, node):
     return _keep(c, node) if node.attributes["axes"][:2] == [0, 1] else _mix(c, node)
 
 
+ALL = [None, None, None]                # a slice that takes everything, as JSON
+_LAYERS = (_conv2d, _linear, _batch_norm)                                    # the first input has channels, the others are arrays
 _LOSS = "a loss is a number, no layer; trace the network without it"
 _INTEGER = "prune before quantizing: integer weights have lost the order of their magnitudes"
 

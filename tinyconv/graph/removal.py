@@ -14,30 +14,32 @@ CONSUMERS = ("conv2d", "linear")
 
 def _kept(c, gone):
     """name -> mask over the channels of each value: True where the channel stays. No value may lose all."""
-    kept = {}
+    kept, gone = {}, np.array(sorted(gone), dtype=np.int64)
     for name, ids in c.ids.items():
-        kept[name] = ~np.isin(c.roots(ids), list(gone))
+        kept[name] = ~np.isin(c.roots(ids), gone)
         if not kept[name].any():
             raise GraphError(f"{name}: all {len(ids)} channels would be removed; at least one must stay")
     return kept
 
 
-def _following(node, kept):
+def _following(c, node, kept):
     """The node as it must be when some channels are gone."""
     attributes = dict(node.attributes)
-    before = kept.get(node.inputs[0]) if node.inputs and isinstance(node.inputs[0], str) else None
-    if before is None:
+    before = kept.get(node.inputs[0]) if node.inputs else None
+    if before is None or before.all():
         return node
     if node.op == "conv2d" and attributes.get("groups", 1) == len(before) > 1:
         attributes["groups"] = int(before.sum())
+        if attributes["groups"] == 1:                                        # one channel is no longer "every channel by itself"
+            attributes["algorithm"] = "auto"
     elif node.op == "split" and attributes["axis"] == 1:
         attributes["sizes"] = [int(kept[output].sum()) for output in node.outputs]
-    elif node.op in ("channel_shuffle", "take_channels", "slice") and not before.all():
-        order = picked(node, len(before))
+    elif node.op in ("channel_shuffle", "take_channels", "slice"):
+        order = picked(node, c.shapes[node.inputs[0]])
         if order is not None:
             rank = np.cumsum(before) - 1
             return Node("take_channels", node.inputs, node.outputs, {"indices": [int(rank[i]) for i in order if before[i]]}, node.module)
-    elif node.op == "reshape" and not kept[node.outputs[0]].all():
+    elif node.op == "reshape":
         attributes["shape"] = [*attributes["shape"][:1], int(kept[node.outputs[0]].sum()), *attributes["shape"][2:]]
     return Node(node.op, node.inputs, node.outputs, attributes, node.module)
 
@@ -62,7 +64,7 @@ def remove_channels(graph, gone, coupling=None):
     for (name, axis), indices in drop.items():
         stay = np.setdiff1d(np.arange(graph.array(name).shape[axis]), sorted(indices))
         arrays[name] = np.ascontiguousarray(np.take(arrays[name], stay, axis=axis))
-    nodes = tuple(_following(node, kept) for node in graph.nodes)
+    nodes = tuple(_following(c, node, kept) for node in graph.nodes)
     return graph.replace(nodes=nodes, parameters={n: arrays[n] for n in graph.parameters}, buffers={n: arrays[n] for n in graph.buffers})
 
 
@@ -73,13 +75,13 @@ def mask_channels(graph, gone, coupling=None):
     """
     c = coupling or couple(graph)
     kept = _kept(c, {int(root) for root in gone})
-    nodes, buffers, made, taken = [], dict(graph.buffers), {}, graph
+    nodes, buffers, made = [], dict(graph.buffers), {}
     for node in graph.nodes:
-        x = node.inputs[0] if node.inputs else None
-        depthwise = node.op == "conv2d" and node.attributes.get("groups", 1) == len(c.ids[x]) > 1
-        if node.op in CONSUMERS and not depthwise and not kept[x].all():
+        x = node.inputs[0] if node.op in CONSUMERS and node.inputs[0] in kept else None
+        depthwise = node.op == "conv2d" and x and node.attributes.get("groups", 1) == len(kept[x]) > 1
+        if x and not depthwise and not kept[x].all():
             if x not in made:
-                mask, masked = taken.fresh(f"{x}/mask"), taken.fresh(f"{x}/masked")
+                mask, masked = graph.fresh(f"{x}/mask"), graph.fresh(f"{x}/masked")
                 shape = (len(kept[x]), *[1] * (len(c.shapes[x]) - 2))
                 buffers[mask] = kept[x].astype(graph.array(node.inputs[1]).dtype).reshape(shape)
                 nodes.append(Node("mul", (x, mask), (masked,), {}, node.module))

@@ -33,7 +33,7 @@ def run(graph, *inputs, training=False, rng=None, values=None, updates=None, eac
         _check_input(name, x, shape)
         known[name] = x
     taped = any(isinstance(v, Tensor) for v in known.values())
-    given = {"training": training, "rng": rng}
+    given, new = {"training": training, "rng": rng}, {} if updates is None else updates
     last_use = {name: i for i, node in enumerate(graph.nodes) for name in node.values()}
     keep = set(graph.outputs) | set(graph.arrays())
     for i, node in enumerate(graph.nodes):
@@ -43,9 +43,9 @@ def run(graph, *inputs, training=False, rng=None, values=None, updates=None, eac
         results = apply(node.op, *arguments, **attributes) if taped else op.forward(*arguments, **attributes)[0]
         results = results if isinstance(results, tuple) else (results,)
         known.update(zip(node.outputs, results))
-        if updates is not None and training:
-            updates.update({node.inputs[target]: _array(results[source]) for source, target in op.updates
-                            if isinstance(node.inputs[target], str)})
+        for source, target in op.updates if training else ():
+            if isinstance(node.inputs[target], str):                         # a later node that shares the statistic finds it moved
+                new[node.inputs[target]] = known[node.inputs[target]] = _array(results[source])
         if each is not None:
             each(node, results)
         for name in node.values():                       # let go of what nothing reads any more
@@ -70,9 +70,16 @@ def shapes(graph, batch=1):
         op = lookup(node.op)
         arguments = [known[v] if isinstance(v, str) else None for v in node.inputs]
         try:
-            found = op.shape(*arguments, **node.attributes)
+            found = result_shapes(op, arguments, node.attributes)
         except ValueError as error:
             raise GraphError(f"{node.outputs[0]}: {error}") from error
-        found = found if len(node.outputs) > 1 else (found,)
+        if len(found) != len(node.outputs):
+            raise GraphError(f"{node.outputs[0]}: {node.op} has {len(found)} results here, not {len(node.outputs)}")
         known.update(zip(node.outputs, found))
     return known
+
+
+def result_shapes(op, shapes, attributes):
+    """The shapes of all results of an operation, by its shape rule: a tuple of shapes, also if there is one result."""
+    found = op.shape(*shapes, **attributes)
+    return tuple(found) if found and isinstance(found[0], tuple) else (tuple(found),)

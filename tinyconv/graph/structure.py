@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..ops import lookup
+from ..ops import TABLE
 
 
 class GraphError(ValueError):
@@ -53,7 +53,10 @@ class Graph:
         return Graph(**new)
 
     def with_arrays(self, arrays):
-        """The same graph with some parameters or buffers replaced by name."""
+        """The same graph with some parameters or buffers replaced by name. Errors: GraphError for names it does not have."""
+        strange = set(arrays) - set(self.parameters) - set(self.buffers)
+        if strange:
+            raise GraphError(f"the graph has no arrays of these names: {', '.join(sorted(strange))}")
         return replace(self, parameters={n: arrays.get(n, a) for n, a in self.parameters.items()},
                        buffers={n: arrays.get(n, a) for n, a in self.buffers.items()})
 
@@ -112,12 +115,13 @@ def _check(graph):
                 raise GraphError(f"the name {name!r} stands for a {known[name]} and a {source}")
             known[name] = source
     for node in graph.nodes:
-        op = lookup(node.op)
+        if node.op not in TABLE:
+            raise GraphError(f"{node.module or 'the network'} has an unknown operation {node.op!r}")
         for name in node.values():
             if name not in known:
                 raise GraphError(f"{node.op} in {node.module or 'the network'} reads {name!r}, which nothing before it makes")
         for key in node.attributes:
-            if key in op.runtime:
+            if key in TABLE[node.op].runtime:
                 raise GraphError(f"{key!r} of {node.op} is given at run time and cannot stand in a graph")
         for name in node.outputs:
             if name in known:

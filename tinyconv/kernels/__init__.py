@@ -10,7 +10,7 @@ kernels and returns channels-last memory; float64, and everything under `use("pl
 | one channel at a time                         | depthwise                           |
 | one pixel at a time: a matrix product         | pointwise, gemm                     |
 | copied windows, then a matrix product         | im2col                              |
-| windows without weights; per-channel scaling  | pool, norm                          |
+| windows without weights; per-channel scaling  | pool, norm, activations             |
 | networks in integers                          | integer                             |
 | who computes what                             | select, threads, layout, _jit       |
 
@@ -26,7 +26,7 @@ from .threads import get_num_threads, set_num_threads
 
 __all__ = [
     "ALGORITHMS", "adaptive_avg_pool2d", "adaptive_avg_pool2d_grad", "avg_pool2d", "avg_pool2d_grad", "batch_norm_apply",
-    "batch_norm_grad", "batch_norm_statistics", "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "get_num_threads",
+    "batch_norm_grad", "batch_norm_statistics", "clip", "clip_grad", "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "get_num_threads",
     "integer", "matmul", "max_pool2d", "max_pool2d_grad", "mode", "set_num_threads", "use",
 ]
 
@@ -230,3 +230,16 @@ def batch_norm_grad(dy, x, mean, inv_std, gamma):
     for name, array in (("mean", mean), ("inv_std", inv_std), ("gamma", gamma)):
         _shape(name, array, (x.shape[1],))
     return _page("norm").batch_norm_grad(dy, x, mean, inv_std, gamma)
+
+
+def clip(x, low, high):
+    """min(max(x, low), high), number by number: any shape -> the same. ReLU is clip(x, 0, inf), ReLU6 clip(x, 0, 6)."""
+    _floats(x=x)
+    return _page("activations").clip(x, low, high)
+
+
+def clip_grad(dy, x, low, high):
+    """Gradient of `clip`: dy where low < x < high, else 0; dy and x of one shape."""
+    _floats(dy=dy, x=x)
+    _shape("dy", dy, x.shape)
+    return _page("activations").clip_grad(dy, x, low, high)

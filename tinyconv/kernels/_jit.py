@@ -3,8 +3,9 @@
     @plain   the readable loops, strict IEEE arithmetic: sums in the order they are written, for float32 and float64
     @fast    the same sums rearranged for the machine: additions may be reordered and fused into multiply-adds, but NaN and
              infinities keep their meaning (no "nnan", no "ninf": isnan must stay true of NaN)
+    @apart   fast, and the caller promises that no two of the arrays given overlap: loops then need no test for it
 
-Both compile a function on its first call and release the interpreter lock while it runs. Compiled code is kept in a folder
+All compile a function on its first call and release the interpreter lock while it runs. Compiled code is kept in a folder
 named by a hash of this package's sources, the versions and the processor, so that an edit or an upgrade can never run
 stale code; NUMBA_CACHE_DIR moves that folder, and where nothing is writable, nothing is kept.
 """
@@ -19,9 +20,15 @@ import llvmlite
 import llvmlite.binding
 import numba
 import numpy as np
-from numba.core import config
+from numba.core import compiler, config
+from numba.core.cpu import CPUTargetOptions
+from numba.core.options import TargetOptions
 
 REORDER = {"reassoc", "contract", "nsz", "arcp"}
+APART = {}
+if hasattr(compiler.Flags, "noalias"):      # the flag that numba sets for its own parallel loops, but gives no option for
+    CPUTargetOptions.noalias = TargetOptions.Mapping("noalias")
+    APART = {"noalias": True}
 
 
 def cache_key():
@@ -52,12 +59,13 @@ def cache_folder():
 FOLDER = None if config.DISABLE_JIT else cache_folder()
 
 
-def _compiled(function, fastmath):
+def _compiled(function, fastmath, **options):
     """numba's dispatcher of `function`; numba's own cache setting is changed only for the moment of decoration."""
     before = config.CACHE_DIR
     config.CACHE_DIR = FOLDER or before
     try:
-        return numba.njit(function, nogil=True, cache=FOLDER is not None, error_model="numpy", boundscheck=None, fastmath=fastmath)
+        return numba.njit(function, nogil=True, cache=FOLDER is not None, error_model="numpy", boundscheck=None,
+                          fastmath=fastmath, **options)
     finally:
         config.CACHE_DIR = before
 
@@ -70,6 +78,11 @@ def plain(function):
 def fast(function):
     """Compile a fast kernel: sums may be reordered and fused."""
     return _compiled(function, REORDER)
+
+
+def apart(function):
+    """Compile a fast kernel whose array arguments never overlap (views of one array do, if one of them is written to)."""
+    return _compiled(function, REORDER, **APART)
 
 
 def source(kernel):

@@ -2,8 +2,8 @@
 
     q = clip(rint(x / S) + Z)          x^ = S * (q - Z)          |x - x^| <= S/2 where nothing is clipped
 
-The scale S is a positive float32; the zero point Z an integer code, so that the real 0 has a code of its own and padding is exact.
-Both are one number, or one for each channel along an axis. Codes are int8 or uint8. Rounding is half to even, before Z is
+The scale S is a positive float32; the zero point Z an integer code, so that the real 0 has a code of its own and padding is
+exact. Both are one number, or one for each channel along an axis. Codes are int8 or uint8. Rounding is half to even, before Z is
 added, as in ONNX's QuantizeLinear. Cost: a division, a rounding and an addition a value; bound by memory.
 Source: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference" (2018),
 equation 1; ONNX operators QuantizeLinear and DequantizeLinear. NumPy alone: no kernel is compiled for this page.
@@ -24,7 +24,7 @@ def code_dtype(dtype, name="dtype"):
     return dtype
 
 
-def codes(name, q, ndim=None):
+def code_array(name, q, ndim=None):
     """q, if it is an array of int8 or uint8 codes, not empty, of `ndim` axes. Errors: TypeError, ValueError."""
     if not isinstance(q, np.ndarray) or q.dtype not in CODES:
         raise TypeError(f"{name} must be an int8 or uint8 array, not {getattr(q, 'dtype', type(q).__name__)}")

@@ -8,16 +8,17 @@ One loop nest over output pixels and taps serves all three directions; only the 
     grad_input    x[pixel + tap] += w[tap] * y[pixel]
     grad_weight   w[tap] += y[pixel] * x[pixel + tap]
 
-How it is made fast: a task takes 32 channels of one image through. It copies them out of channels-last memory into a
-plane of its own with the padding already around it, so that there are no border cases, and the 32 channels of a pixel and
-of its neighbours lie at constant distances: the loop over 32 channels becomes whole vectors with a single check for
-overlap. The window is taken a row of taps at a time: rows of 3 and of 5 taps in one expression, others tap by tap. The
-3x3 window at stride 1, which nearly all networks use nearly everywhere, is taken whole, for two neighbouring pixels:
-18 multiply-adds for 12 loads of x and 9 of w, the sums in registers. Its grad_input is a forward pass over dy with
-the weights turned around (w[KH-1-u, KW-1-v]) and padding KH-1-P, so the same loop serves it.
+How it is made fast: in channels-last memory the channels of a pixel are neighbours, so the innermost loop runs over all
+channels of a pixel at once, the window's taps standing in one expression: whole vectors, whatever the stride. The image is
+first copied, a band of rows at a time, into a plane that has the padding already around it (and each channel M times), so
+that there are no border cases. The window is taken a row of taps at a time, rows of 3 and of 5 taps in one expression,
+others tap by tap. The 3x3 window at stride 1, which nearly all networks use nearly everywhere, is taken whole, for two
+neighbouring pixels: 18 multiply-adds for 12 loads of x and 9 of w, the sums in registers. Its grad_input is a forward
+pass over dy with the weights turned around (w[KH-1-u, KW-1-v]) and padding KH-1-P, so the same loop serves it.
 
-Cost: N*F*OH*OW*KH*KW multiply-adds, each with two loads from the first-level cache: loads are the limit, about
-a third of the arithmetic peak, and for large batches the memory that x and y come from. A plane has 128 bytes a pixel.
+Cost: N*F*OH*OW*KH*KW multiply-adds, each with one or two loads from the first-level cache: loads are the limit, then,
+for large batches, the memory that x and y come from; with fewer than 32 channels the start of the inner loop.
+Padding is 0 in the plane and is multiplied like any number: an infinite weight over padding gives NaN here.
 Source: Howard et al., "MobileNets" (2017), section 3.1, eq. 3; Chollet, "Xception" (2017).
 """
 import numpy as np
@@ -25,7 +26,7 @@ import numpy as np
 from . import gemm, layout, select, threads
 from ._jit import fast, plain
 
-LANES = 32      # channels that a task takes through: two cache lines, whole vectors
+BAND = 65536    # numbers of the plane that forward and grad_weight work in (256 KB), if a single row of outputs needs no more
 
 
 @plain
@@ -74,252 +75,225 @@ def conv_weight(dy, x, dw_, sh, sw, top, left, dh, dw):
 
 
 @fast
-def read(a, a0, pitch, step, count, h, w, plane, rows, columns, used, top, left):
-    """plane (rows,columns,32) = `count` channels of an image (h,w), zeros around it and in the channels that are missing.
+def read(x, x0, h, w, c, m, plane, rows, columns, top, left):
+    """plane (rows,columns,C*M) = the image (h,w,C) at x[x0] with zeros around it, each channel M times.
 
-    Channel c of pixel p is a[a0 + p*pitch + c*step]; the image begins `top` rows down and `left` columns in (below 0: its
-    first rows or columns are left out), and columns from `used` on stay 0.
+    The image begins `top` rows down and `left` columns in (below 0: its first rows or columns are left out).
     """
-    plane[:] = np.float32(0)
+    f, first, last = c * m, max(0, left), min(columns, left + w)
+    plane[:rows * columns * f] = np.float32(0)
     for r in range(max(0, top), min(rows, top + h)):
-        for q in range(max(0, left), min(used, left + w)):
-            at = a0 + ((r - top) * w + q - left) * pitch
-            to = plane[(r * columns + q) * 32:(r * columns + q) * 32 + 32]
-            if count == 32 and step == 1:
-                line = a[at:at + 32]
-                for c in range(32):
-                    to[c] = line[c]
-            else:
-                for c in range(count):
-                    to[c] = a[at + c * step]
-
-
-@fast
-def write(line, a, a0, pitch, step, count, w):
-    """A row of w pixels goes to a: channel c of pixel q to a[a0 + q*pitch + c*step]."""
-    for q in range(w):
-        at = line[q * 32:q * 32 + 32]
-        if count == 32 and step == 1:
-            out = a[a0 + q * pitch:a0 + q * pitch + 32]
-            for c in range(32):
-                out[c] = at[c]
+        if last <= first:
+            continue
+        to = plane[(r * columns + first) * f:(r * columns + last) * f]
+        line = x[x0 + ((r - top) * w + first - left) * c:x0 + ((r - top) * w + last - left) * c]
+        if m == 1:
+            for q in range((last - first) * c):
+                to[q] = line[q]
         else:
-            for c in range(count):
-                a[a0 + q * pitch + c * step] = at[c]
+            for q in range((last - first) * c):
+                for k in range(m):
+                    to[q * m + k] = line[q]
 
 
 @fast
-def forward_1(x, step, w, y, ow):
-    """One tap, a row of pixels: y[j] += w * x[j*step]."""
+def forward_1(x, step, w, y, ow, f):
+    """One tap, a row of pixels of f channels: y[j] += w * x[j*step]."""
     for j in range(ow):
-        r, out = x[j * step:j * step + 32], y[j * 32:j * 32 + 32]
-        for c in range(32):
+        r, out = x[j * step:j * step + f], y[j * f:(j + 1) * f]
+        for c in range(f):
             out[c] += w[c] * r[c]
 
 
 @fast
-def forward_3(x, step, w, y, ow):
-    """A row of 3 taps: y[j] += w[0] * x[j*step] + w[1] * x[j*step + 1] + w[2] * x[j*step + 2], pixels being 32 apart."""
+def forward_3(x, step, w, y, ow, f):
+    """A row of 3 taps: y[j] += w[0] * x[j*step] + w[1] * x[j*step + f] + w[2] * x[j*step + 2f]."""
+    w0, w1, w2 = w[:f], w[f:2 * f], w[2 * f:3 * f]
     for j in range(ow):
-        r, out = x[j * step:j * step + 96], y[j * 32:j * 32 + 32]
-        for c in range(32):
-            out[c] += w[c] * r[c] + w[32 + c] * r[32 + c] + w[64 + c] * r[64 + c]
+        r, out = x[j * step:j * step + 3 * f], y[j * f:(j + 1) * f]
+        r0, r1, r2 = r[:f], r[f:2 * f], r[2 * f:]
+        for c in range(f):
+            out[c] += w0[c] * r0[c] + w1[c] * r1[c] + w2[c] * r2[c]
 
 
 @fast
-def forward_5(x, step, w, y, ow):
+def forward_5(x, step, w, y, ow, f):
     """A row of 5 taps."""
+    w0, w1, w2, w3, w4 = w[:f], w[f:2 * f], w[2 * f:3 * f], w[3 * f:4 * f], w[4 * f:5 * f]
     for j in range(ow):
-        r, out = x[j * step:j * step + 160], y[j * 32:j * 32 + 32]
-        for c in range(32):
-            out[c] += (w[c] * r[c] + w[32 + c] * r[32 + c] + w[64 + c] * r[64 + c] + w[96 + c] * r[96 + c]
-                       + w[128 + c] * r[128 + c])
+        r, out = x[j * step:j * step + 5 * f], y[j * f:(j + 1) * f]
+        r0, r1, r2, r3, r4 = r[:f], r[f:2 * f], r[2 * f:3 * f], r[3 * f:4 * f], r[4 * f:]
+        for c in range(f):
+            out[c] += w0[c] * r0[c] + w1[c] * r1[c] + w2[c] * r2[c] + w3[c] * r3[c] + w4[c] * r4[c]
 
 
 @fast
-def forward_3x3(x, pitch, w, y, ow):
-    """The whole 3x3 window at stride 1, two pixels at a time (y has room for an even number): 4 columns of x serve both."""
+def forward_3x3(x, pitch, w, y, ow, f):
+    """The whole 3x3 window at stride 1, two pixels at a time: 4 columns of x serve both. ow is even."""
+    w0, w1, w2, w3, w4 = w[:f], w[f:2 * f], w[2 * f:3 * f], w[3 * f:4 * f], w[4 * f:5 * f]
+    w5, w6, w7, w8 = w[5 * f:6 * f], w[6 * f:7 * f], w[7 * f:8 * f], w[8 * f:9 * f]
     for j in range(0, ow, 2):
-        r0 = x[j * 32:j * 32 + 128]
-        r1 = x[pitch + j * 32:pitch + j * 32 + 128]
-        r2 = x[2 * pitch + j * 32:2 * pitch + j * 32 + 128]
-        out = y[j * 32:j * 32 + 64]
-        for c in range(32):
-            a0, a1, a2, a3 = r0[c], r0[32 + c], r0[64 + c], r0[96 + c]
-            b0, b1, b2, b3 = r1[c], r1[32 + c], r1[64 + c], r1[96 + c]
-            d0, d1, d2, d3 = r2[c], r2[32 + c], r2[64 + c], r2[96 + c]
-            w0, w1, w2, w3, w4 = w[c], w[32 + c], w[64 + c], w[96 + c], w[128 + c]
-            w5, w6, w7, w8 = w[160 + c], w[192 + c], w[224 + c], w[256 + c]
-            out[c] += w0 * a0 + w1 * a1 + w2 * a2 + w3 * b0 + w4 * b1 + w5 * b2 + w6 * d0 + w7 * d1 + w8 * d2
-            out[32 + c] += w0 * a1 + w1 * a2 + w2 * a3 + w3 * b1 + w4 * b2 + w5 * b3 + w6 * d1 + w7 * d2 + w8 * d3
+        a = x[j * f:(j + 4) * f]
+        b = x[pitch + j * f:pitch + (j + 4) * f]
+        d = x[2 * pitch + j * f:2 * pitch + (j + 4) * f]
+        a0, a1, a2, a3 = a[:f], a[f:2 * f], a[2 * f:3 * f], a[3 * f:]
+        b0, b1, b2, b3 = b[:f], b[f:2 * f], b[2 * f:3 * f], b[3 * f:]
+        d0, d1, d2, d3 = d[:f], d[f:2 * f], d[2 * f:3 * f], d[3 * f:]
+        y0, y1 = y[j * f:(j + 1) * f], y[(j + 1) * f:(j + 2) * f]
+        for c in range(f):
+            y0[c] += (w0[c] * a0[c] + w1[c] * a1[c] + w2[c] * a2[c] + w3[c] * b0[c] + w4[c] * b1[c] + w5[c] * b2[c]
+                      + w6[c] * d0[c] + w7[c] * d1[c] + w8[c] * d2[c])
+            y1[c] += (w0[c] * a1[c] + w1[c] * a2[c] + w2[c] * a3[c] + w3[c] * b1[c] + w4[c] * b2[c] + w5[c] * b3[c]
+                      + w6[c] * d1[c] + w7[c] * d2[c] + w8[c] * d3[c])
 
 
 @fast
-def input_1(x, step, w, y, ow):
+def input_1(x, step, w, y, ow, f):
     """One tap: x[j*step] += w * y[j]."""
     for j in range(ow):
-        r, d = x[j * step:j * step + 32], y[j * 32:j * 32 + 32]
-        for c in range(32):
+        r, d = x[j * step:j * step + f], y[j * f:(j + 1) * f]
+        for c in range(f):
             r[c] += w[c] * d[c]
 
 
 @fast
-def input_3(x, step, w, y, ow):
-    """A row of 3 taps: x[j*step + v] += w[v] * y[j]."""
+def input_3(x, step, w, y, ow, f):
+    """A row of 3 taps: x[j*step + v*f] += w[v] * y[j]."""
+    w0, w1, w2 = w[:f], w[f:2 * f], w[2 * f:3 * f]
     for j in range(ow):
-        r, d = x[j * step:j * step + 96], y[j * 32:j * 32 + 32]
-        for c in range(32):
-            r[c] += w[c] * d[c]
-            r[32 + c] += w[32 + c] * d[c]
-            r[64 + c] += w[64 + c] * d[c]
+        r, d = x[j * step:j * step + 3 * f], y[j * f:(j + 1) * f]
+        r0, r1, r2 = r[:f], r[f:2 * f], r[2 * f:]
+        for c in range(f):
+            r0[c] += w0[c] * d[c]
+            r1[c] += w1[c] * d[c]
+            r2[c] += w2[c] * d[c]
 
 
 @fast
-def input_5(x, step, w, y, ow):
-    """A row of 5 taps."""
-    for j in range(ow):
-        r, d = x[j * step:j * step + 160], y[j * 32:j * 32 + 32]
-        for c in range(32):
-            r[c] += w[c] * d[c]
-            r[32 + c] += w[32 + c] * d[c]
-            r[64 + c] += w[64 + c] * d[c]
-            r[96 + c] += w[96 + c] * d[c]
-            r[128 + c] += w[128 + c] * d[c]
-
-
-@fast
-def weight_1(x, step, w, y, ow):
+def weight_1(x, step, w, y, ow, f):
     """One tap: w += x[j*step] * y[j]."""
     for j in range(ow):
-        r, d = x[j * step:j * step + 32], y[j * 32:j * 32 + 32]
-        for c in range(32):
+        r, d = x[j * step:j * step + f], y[j * f:(j + 1) * f]
+        for c in range(f):
             w[c] += r[c] * d[c]
 
 
 @fast
-def weight_3(x, step, w, y, ow):
-    """A row of 3 taps, two pixels at a time (y and x go on with zeros): w[v] += x[j*step + v] * y[j]."""
+def weight_3(x, step, w, y, ow, f):
+    """A row of 3 taps, two pixels at a time: w[v] += x[j*step + v*f] * y[j]. ow is even."""
+    w0, w1, w2 = w[:f], w[f:2 * f], w[2 * f:3 * f]
     for j in range(0, ow, 2):
-        r, s = x[j * step:j * step + 96], x[(j + 1) * step:(j + 1) * step + 96]
-        d = y[j * 32:j * 32 + 64]
-        for c in range(32):
-            w[c] += r[c] * d[c] + s[c] * d[32 + c]
-            w[32 + c] += r[32 + c] * d[c] + s[32 + c] * d[32 + c]
-            w[64 + c] += r[64 + c] * d[c] + s[64 + c] * d[32 + c]
+        r, s = x[j * step:j * step + 3 * f], x[(j + 1) * step:(j + 1) * step + 3 * f]
+        r0, r1, r2, s0, s1, s2 = r[:f], r[f:2 * f], r[2 * f:], s[:f], s[f:2 * f], s[2 * f:]
+        d, e = y[j * f:(j + 1) * f], y[(j + 1) * f:(j + 2) * f]
+        for c in range(f):
+            w0[c] += r0[c] * d[c] + s0[c] * e[c]
+            w1[c] += r1[c] * d[c] + s1[c] * e[c]
+            w2[c] += r2[c] * d[c] + s2[c] * e[c]
 
 
 @fast
-def weight_5(x, step, w, y, ow):
-    """A row of 5 taps."""
-    for j in range(ow):
-        r, d = x[j * step:j * step + 160], y[j * 32:j * 32 + 32]
-        for c in range(32):
-            w[c] += r[c] * d[c]
-            w[32 + c] += r[32 + c] * d[c]
-            w[64 + c] += r[64 + c] * d[c]
-            w[96 + c] += r[96 + c] * d[c]
-            w[128 + c] += r[128 + c] * d[c]
-
-
-@fast
-def forward_row(x, pitch, w, y, ow, kh, kw, sw, dh, dw):
-    """A row of outputs, all taps: y += ...; x begins at the row's first pixel and has `pitch` floats a row, w (taps,32)."""
+def forward_row(x, pitch, w, y, ow, f, kh, kw, sw, dh, dw):
+    """A row of outputs, all taps: y += ...; x begins at the row's first pixel and has `pitch` floats a row, w (taps,F)."""
+    done = 0
     if kh == 3 and kw == 3 and sw == 1 and dh == 1 and dw == 1:
-        forward_3x3(x, pitch, w, y, ow)
-        return
-    for u in range(kh):
-        line, taps = x[u * dh * pitch:], w[u * kw * 32:]
+        done = ow - ow % 2
+        forward_3x3(x, pitch, w, y, done, f)
+    left, out, step = ow - done, y[done * f:], sw * f
+    for u in range(kh if left else 0):
+        line, taps = x[u * dh * pitch + done * step:], w[u * kw * f:]
         if kw == 3 and dw == 1:
-            forward_3(line, sw * 32, taps, y, ow)
+            forward_3(line, step, taps, out, left, f)
         elif kw == 5 and dw == 1:
-            forward_5(line, sw * 32, taps, y, ow)
+            forward_5(line, step, taps, out, left, f)
         else:
             for v in range(kw):
-                forward_1(line[v * dw * 32:], sw * 32, taps[v * 32:], y, ow)
+                forward_1(line[v * dw * f:], step, taps[v * f:], out, left, f)
 
 
 @fast
-def input_row(x, pitch, w, y, ow, kh, kw, sw, dh, dw):
+def input_row(x, pitch, w, y, ow, f, kh, kw, sw, dh, dw):
     """The same products, added to x."""
     for u in range(kh):
-        line, taps = x[u * dh * pitch:], w[u * kw * 32:]
+        line, taps = x[u * dh * pitch:], w[u * kw * f:]
         if kw == 3 and dw == 1:
-            input_3(line, sw * 32, taps, y, ow)
-        elif kw == 5 and dw == 1:
-            input_5(line, sw * 32, taps, y, ow)
+            input_3(line, sw * f, taps, y, ow, f)
         else:
             for v in range(kw):
-                input_1(line[v * dw * 32:], sw * 32, taps[v * 32:], y, ow)
+                input_1(line[v * dw * f:], sw * f, taps[v * f:], y, ow, f)
 
 
 @fast
-def weight_row(x, pitch, w, y, ow, kh, kw, sw, dh, dw):
+def weight_row(x, pitch, w, y, ow, f, kh, kw, sw, dh, dw):
     """The same products, added to w."""
     for u in range(kh):
-        line, taps = x[u * dh * pitch:], w[u * kw * 32:]
+        line, taps, done = x[u * dh * pitch:], w[u * kw * f:], 0
         if kw == 3 and dw == 1:
-            weight_3(line, sw * 32, taps, y, ow)
-        elif kw == 5 and dw == 1:
-            weight_5(line, sw * 32, taps, y, ow)
-        else:
+            done = ow - ow % 2
+            weight_3(line, sw * f, taps, y, done, f)
+        if done < ow:
             for v in range(kw):
-                weight_1(line[v * dw * 32:], sw * 32, taps[v * 32:], y, ow)
+                weight_1(line[v * dw * f + done * sw * f:], sw * f, taps[v * f:], y[done * f:], ow - done, f)
 
 
 @fast
-def forward_planes(lo, hi, x, w, start, y, planes, lines, pieces, images, c, m, h, wide, kh, kw, sh, sw, top, left, dh, dw,
-                   oh, ow, rows, columns, used):
-    """Task t: every image and block of 32 channels from number t*N*B//pieces on. x and y flat, w (B,M,taps*32), start (B,M,32)."""
-    blocks = w.shape[0]
+def forward_bands(lo, hi, x, w, start, y, planes, pieces, band, images, c, m, h, wide, kh, kw, sh, sw, top, left, dh, dw,
+                  oh, ow, used):
+    """Task t: a share of all bands of rows of all images; x, y flat, w (taps*F), start (F,), planes[t] is scratch."""
+    f, bands = c * m, (oh + band - 1) // band
     for t in range(lo, hi):
-        plane, line = planes[t], lines[t]
-        for item in range(t * images * blocks // pieces, (t + 1) * images * blocks // pieces):
-            n, b = item // blocks, item % blocks
-            count = min(32, c - 32 * b)
-            read(x, n * h * wide * c + 32 * b, c, 1, count, h, wide, plane, rows, columns, used, top, left)
-            for q in range(m):
-                for i in range(oh):
-                    for j in range(ow):
-                        line[j * 32:j * 32 + 32] = start[b, q]
-                    forward_row(plane[i * sh * columns * 32:], columns * 32, w[b, q], line, ow, kh, kw, sw, dh, dw)
-                    write(line, y, (n * oh + i) * ow * c * m + 32 * b * m + q, c * m, m, count, ow)
+        plane = planes[t]
+        for item in range(t * images * bands // pieces, (t + 1) * images * bands // pieces):
+            n, first = item // bands, item % bands * band
+            height = min(band, oh - first)
+            read(x, n * h * wide * c, h, wide, c, m, plane, (height - 1) * sh + (kh - 1) * dh + 1, used,
+                 top - first * sh, left)
+            for i in range(height):
+                line = y[(n * oh + first + i) * ow * f:(n * oh + first + i + 1) * ow * f]
+                for j in range(ow):
+                    pixel = line[j * f:(j + 1) * f]
+                    for q in range(f):
+                        pixel[q] = start[q]
+                forward_row(plane[i * sh * used * f:], used * f, w, line, ow, f, kh, kw, sw, dh, dw)
 
 
 @fast
-def input_planes(lo, hi, dy, w, dx, planes, lines, pieces, images, c, m, h, wide, kh, kw, sh, sw, top, left, dh, dw,
-                 oh, ow, rows, columns, used):
-    """The same tasks, from dy to dx: the plane gathers dx, padding included, and its image part is written."""
-    blocks = w.shape[0]
+def weight_bands(lo, hi, dy, x, parts, planes, pieces, band, images, c, m, h, wide, kh, kw, sh, sw, top, left, dh, dw,
+                 oh, ow, used):
+    """The same tasks; what task t sums is parts[t] (taps*F)."""
+    f, bands = c * m, (oh + band - 1) // band
     for t in range(lo, hi):
-        plane, line = planes[t], lines[t]
-        for item in range(t * images * blocks // pieces, (t + 1) * images * blocks // pieces):
-            n, b = item // blocks, item % blocks
-            count = min(32, c - 32 * b)
-            plane[:] = np.float32(0)
-            for q in range(m):
-                for i in range(oh):
-                    read(dy, (n * oh + i) * ow * c * m + 32 * b * m + q, c * m, m, count, 1, ow, line, 1, ow, ow, 0, 0)
-                    input_row(plane[i * sh * columns * 32:], columns * 32, w[b, q], line, ow, kh, kw, sw, dh, dw)
+        plane, part = planes[t], parts[t]
+        part[:] = np.float32(0)
+        for item in range(t * images * bands // pieces, (t + 1) * images * bands // pieces):
+            n, first = item // bands, item % bands * band
+            height = min(band, oh - first)
+            read(x, n * h * wide * c, h, wide, c, m, plane, (height - 1) * sh + (kh - 1) * dh + 1, used,
+                 top - first * sh, left)
+            for i in range(height):
+                line = dy[(n * oh + first + i) * ow * f:(n * oh + first + i + 1) * ow * f]
+                weight_row(plane[i * sh * used * f:], used * f, part, line, ow, f, kh, kw, sw, dh, dw)
+
+
+@fast
+def input_images(lo, hi, dy, w, dx, planes, pieces, images, c, m, h, wide, kh, kw, sh, sw, top, left, dh, dw,
+                 oh, ow, columns, rows):
+    """Task t: whole images; the plane gathers dx, padding included, then its image part is written, M channels summed to one."""
+    f = c * m
+    for t in range(lo, hi):
+        plane = planes[t]
+        for n in range(t * images // pieces, (t + 1) * images // pieces):
+            plane[:rows * columns * f] = np.float32(0)
+            for i in range(oh):
+                line = dy[(n * oh + i) * ow * f:(n * oh + i + 1) * ow * f]
+                input_row(plane[i * sh * columns * f:], columns * f, w, line, ow, f, kh, kw, sw, dh, dw)
             for r in range(h):
-                write(plane[((r + top) * columns + left) * 32:], dx, (n * h + r) * wide * c + 32 * b, c, 1, count, wide)
-
-
-@fast
-def weight_planes(lo, hi, dy, x, parts, planes, lines, pieces, images, c, m, h, wide, kh, kw, sh, sw, top, left, dh, dw,
-                  oh, ow, rows, columns, used):
-    """The same tasks; what task t sums is parts[t] (B,M,taps*32)."""
-    blocks = parts.shape[1]
-    for t in range(lo, hi):
-        plane, line = planes[t], lines[t]
-        parts[t] = np.float32(0)
-        for item in range(t * images * blocks // pieces, (t + 1) * images * blocks // pieces):
-            n, b = item // blocks, item % blocks
-            count = min(32, c - 32 * b)
-            read(x, n * h * wide * c + 32 * b, c, 1, count, h, wide, plane, rows, columns, used, top, left)
-            for q in range(m):
-                for i in range(oh):
-                    read(dy, (n * oh + i) * ow * c * m + 32 * b * m + q, c * m, m, count, 1, ow, line, 1, ow + ow % 2, ow, 0, 0)
-                    weight_row(plane[i * sh * columns * 32:], columns * 32, parts[t, b, q], line, ow, kh, kw, sw, dh, dw)
+                line = plane[((r + top) * columns + left) * f:((r + top) * columns + left + wide) * f]
+                out = dx[(n * h + r) * wide * c:(n * h + r + 1) * wide * c]
+                for q in range(wide * c):
+                    out[q] = line[q * m]
+                    for k in range(1, m):
+                        out[q] += line[q * m + k]
 
 
 def supports(geometry):
@@ -327,11 +301,25 @@ def supports(geometry):
     return geometry.groups == geometry.c
 
 
-def _plane(g):
-    """Rows, columns and used columns of a plane: all that the window reaches, and the whole image at its place."""
-    used = (g.ow - 1) * g.sw + (g.kw - 1) * g.dw + 1
-    rows = max((g.oh - 1) * g.sh + (g.kh - 1) * g.dh + 1, g.top + g.h)
-    return rows, max(used + g.ow % 2 * g.sw, g.left + g.w), used
+def _used(g):
+    """Columns that the window reaches."""
+    return (g.ow - 1) * g.sw + (g.kw - 1) * g.dw + 1
+
+
+def _rows(g, lines):
+    """Rows of the plane that so many rows of outputs see."""
+    return (lines - 1) * g.sh + (g.kh - 1) * g.dh + 1
+
+
+def _band(g):
+    """Rows of outputs that are made at a time."""
+    room = BAND // (_used(g) * g.f) - (g.kh - 1) * g.dh - 1
+    return max(1, min(g.oh, room // g.sh + 1))
+
+
+def _whole(g):
+    """Rows and columns of a plane for grad_input: all that the window reaches, and the whole image at its place."""
+    return max(_rows(g, g.oh), g.top + g.h), max(_used(g), g.left + g.w)
 
 
 def _turned(g):
@@ -343,54 +331,44 @@ def _is_turned(g):
     return g.sh == g.sw == 1 and g.f == g.c
 
 
+def _planes(g, direction):
+    """Shape of the scratch planes (pieces, numbers): one piece a thread."""
+    if direction == "grad_input":
+        rows, columns = _whole(g)
+        return min(threads.get_num_threads(), g.n), rows * columns * g.f
+    shares = g.n * -(-g.oh // _band(g))
+    return min(threads.get_num_threads(), shares), _rows(g, _band(g)) * _used(g) * g.f
+
+
 def _sizes(g):
-    return (g.n, g.c, g.f // g.c, g.h, g.w, g.kh, g.kw, g.sh, g.sw, g.top, g.left, g.dh, g.dw, g.oh, g.ow, *_plane(g))
-
-
-def _counts(g):
-    """Blocks of channels, and pieces that the images and blocks are shared out in: one a thread."""
-    blocks = -(-g.c // LANES)
-    return blocks, min(threads.get_num_threads(), g.n * blocks)
-
-
-def _room(g):
-    """Shapes of the scratch: planes and lines of every piece."""
-    rows, columns, _ = _plane(g)
-    pieces = _counts(g)[1]
-    return (pieces, rows * columns * LANES), (pieces, (g.ow + g.ow % 2) * LANES)
+    return g.n, g.c, g.f // g.c, g.h, g.w, g.kh, g.kw, g.sh, g.sw, g.top, g.left, g.dh, g.dw, g.oh, g.ow
 
 
 def workspace_bytes(geometry, direction="forward", dtype=np.float32):
-    """A plane and a line for each thread, and the weights in blocks of 32 channels (for grad_weight one set a thread)."""
+    """A plane for each thread, and the weights and the bias in channels-last order (for grad_weight one set a thread)."""
     g = geometry
     if not select.is_fast(dtype):
         return 0
-    blocks, pieces = _counts(g)
-    w = blocks * (g.f // g.c) * g.kh * g.kw * LANES
-    start = blocks * (g.f // g.c) * LANES
-    turned = direction == "grad_input" and _is_turned(g)
-    extra = w * pieces if direction == "grad_weight" else w + start if direction == "forward" or turned else w
-    return 4 * (extra + sum(a * b for a, b in _room(_turned(g) if turned else g)))
+    if direction == "grad_input" and _is_turned(g):
+        g, direction = _turned(g), "forward"
+    pieces, size = _planes(g, direction)
+    taps = {"forward": g.kh * g.kw + 1, "grad_input": g.kh * g.kw, "grad_weight": pieces * g.kh * g.kw}[direction]
+    return 4 * (pieces * size + taps * g.f)
 
 
 def _packed(w, g):
-    """(F,...) -> (B,M,...,32): 32 channels side by side, missing ones 0."""
-    blocks, m = _counts(g)[0], g.f // g.c
-    out = select.scratch((blocks, m, w.size // g.f, LANES))
-    by_channel = w.reshape(g.c, m, -1)
-    for b in range(blocks):
-        some = by_channel[b * LANES:(b + 1) * LANES]
-        out[b, :, :, :len(some)] = some.transpose(1, 2, 0)                                  # (32,M,taps) -> (M,taps,32)
-        out[b, :, :, len(some):] = 0
-    return out.reshape(blocks, m, -1)
+    """(F,1,KH,KW) -> (KH*KW*F,): the filters of one tap side by side."""
+    out = select.scratch((w.size // g.f, g.f))
+    out[:] = w.reshape(g.f, -1).T
+    return out.reshape(-1)
 
 
 def _forward(x, w, bias, g):
-    """The fast forward pass over flat channels-last x, also of a turned geometry."""
-    y = np.empty((g.n, g.oh, g.ow, g.f), np.float32)
-    planes, lines = (select.scratch(shape) for shape in _room(g))
-    threads.run(forward_planes, len(planes), layout.nhwc(x).reshape(-1), _packed(w, g), _packed(bias, g), y.reshape(-1),
-                planes, lines, len(planes), *_sizes(g), work=y.size * g.kh * g.kw)
+    """The fast forward pass, also of a turned geometry."""
+    start = _packed(np.zeros(g.f, np.float32) if bias is None else bias, g)
+    planes, y = select.scratch(_planes(g, "forward")), np.empty((g.n, g.oh, g.ow, g.f), np.float32)
+    threads.run(forward_bands, len(planes), layout.nhwc(x).reshape(-1), _packed(w, g), start, y.reshape(-1), planes,
+                len(planes), _band(g), *_sizes(g), _used(g), work=y.size * g.kh * g.kw)
     return layout.shaped(y)
 
 
@@ -401,7 +379,7 @@ def forward(x, w, bias, geometry):
         y = np.zeros(g.y_shape, x.dtype)
         conv(layout.nchw(x), layout.writable(w[:, 0]), y, g.sh, g.sw, g.top, g.left, g.dh, g.dw)
         return y if bias is None else y + bias[:, None, None]
-    return _forward(x, w, np.zeros(g.f, np.float32) if bias is None else bias, g)
+    return _forward(x, w, bias, g)
 
 
 def grad_input(dy, w, geometry):
@@ -412,11 +390,11 @@ def grad_input(dy, w, geometry):
         conv_input(layout.nchw(dy), layout.writable(w[:, 0]), dx, g.sh, g.sw, g.top, g.left, g.dh, g.dw)
         return dx
     if _is_turned(g):
-        return _forward(dy, w[:, :, ::-1, ::-1], np.zeros(g.f, np.float32), _turned(g))
-    dx = np.empty((g.n, g.h, g.w, g.c), np.float32)
-    planes, lines = (select.scratch(shape) for shape in _room(g))
-    threads.run(input_planes, len(planes), layout.nhwc(dy).reshape(-1), _packed(w, g), dx.reshape(-1), planes, lines,
-                len(planes), *_sizes(g), work=dy.size * g.kh * g.kw)
+        return _forward(dy, w[:, :, ::-1, ::-1], None, _turned(g))
+    rows, columns = _whole(g)
+    planes, dx = select.scratch(_planes(g, "grad_input")), np.empty((g.n, g.h, g.w, g.c), np.float32)
+    threads.run(input_images, len(planes), layout.nhwc(dy).reshape(-1), _packed(w, g), dx.reshape(-1), planes, len(planes),
+                *_sizes(g), columns, rows, work=dy.size * g.kh * g.kw)
     return layout.shaped(dx)
 
 
@@ -427,10 +405,8 @@ def grad_weight(dy, x, geometry):
         dw = np.zeros((g.f, g.kh, g.kw), dy.dtype)
         conv_weight(layout.nchw(dy), layout.nchw(x), dw, g.sh, g.sw, g.top, g.left, g.dh, g.dw)
         return dw.reshape(g.w_shape)
-    blocks, pieces = _counts(g)
-    planes, lines = (select.scratch(shape) for shape in _room(g))
-    parts = select.scratch((pieces, blocks, g.f // g.c, g.kh * g.kw * LANES))
-    threads.run(weight_planes, pieces, layout.nhwc(dy).reshape(-1), layout.nhwc(x).reshape(-1), parts, planes, lines, pieces,
-                *_sizes(g), work=dy.size * g.kh * g.kw)
-    dw = gemm.add(parts).reshape(blocks, g.f // g.c, g.kh * g.kw, LANES)                    # -> (C,M,KH*KW)
-    return np.ascontiguousarray(dw.transpose(0, 3, 1, 2)).reshape(blocks * LANES, -1)[:g.c].reshape(g.w_shape)
+    planes = select.scratch(_planes(g, "grad_weight"))
+    parts = select.scratch((len(planes), g.kh * g.kw * g.f))
+    threads.run(weight_bands, len(planes), layout.nhwc(dy).reshape(-1), layout.nhwc(x).reshape(-1), parts, planes, len(planes),
+                _band(g), *_sizes(g), _used(g), work=dy.size * g.kh * g.kw)
+    return np.ascontiguousarray(gemm.add(parts).reshape(-1, g.f).T).reshape(g.w_shape)      # (taps,F) -> (F,taps)

@@ -92,7 +92,8 @@ def forward_rows(lo, hi, x, w, start, y, h, wide, c, f, kh, kw, sh, sw, top, lef
             for g in range(groups):
                 first = (task * ow + j) * f + g * fg
                 out = y[first:first + fg]
-                out[:] = start[g * fg:(g + 1) * fg]
+                for q in range(fg):
+                    out[q] = start[g * fg + q]
                 for u in range(kh):
                     row = i * sh - top + u * dh
                     for v in range(kw):

@@ -139,16 +139,13 @@ def forward_bands(lo, hi, x, packed, start, y, cols, tiles, pieces, band, k0, de
         end = (t + 1) * pixels // pieces
         for p in range(t * pixels // pieces, end, band):
             count = min(band, end - p)
-            if k0 == 0:
-                for r in range(p, p + count):
-                    y[r * f:r * f + f] = start
             for g in range(groups):
                 unfold_band(x, p, count, g * cg, k0, depth, cols[t], h, wide, c, cg, kh, kw, sh, sw, top, left, dh, dw, oh, ow)
-                block(cols[t], 0, depth, 1, packed[g], y, p * f + g * fg, f, count, fg, depth, tiles[t])
+                block(cols[t], 0, depth, 1, packed[g], start[g], y, p * f + g * fg, f, count, fg, depth, k0 > 0, tiles[t])
 
 
 @fast
-def input_bands(lo, hi, dy, packed, dx, cols, tiles, pieces, band, k0, depth, images, f, groups,
+def input_bands(lo, hi, dy, packed, start, dx, cols, tiles, pieces, band, k0, depth, images, f, groups,
                 h, wide, c, cg, kh, kw, sh, sw, top, left, dh, dw, oh, ow):
     """Task t: (image, group) pairs t*N*G//pieces .. ; dcols (count,depth) = dY W, folded into dx, which no other task touches."""
     fg, plane = f // groups, oh * ow
@@ -157,26 +154,24 @@ def input_bands(lo, hi, dy, packed, dx, cols, tiles, pieces, band, k0, depth, im
             n, g = item // groups, item % groups
             for p in range(n * plane, (n + 1) * plane, band):
                 count = min(band, (n + 1) * plane - p)
-                cols[t, :count * depth] = np.float32(0)
-                block(dy, p * f + g * fg, f, 1, packed[g], cols[t], 0, depth, count, depth, fg, tiles[t])
+                block(dy, p * f + g * fg, f, 1, packed[g], start[0], cols[t], 0, depth, count, depth, fg, False, tiles[t])
                 fold_band(cols[t], dx, p, count, g * cg, k0, depth, h, wide, c, cg, kh, kw, sh, sw, top, left, dh, dw, oh, ow)
 
 
 @fast
-def weight_bands(lo, hi, dy, x, parts, panels, cols, tiles, pieces, band, k0, depth, images, f, groups,
+def weight_bands(lo, hi, dy, x, start, parts, panels, cols, tiles, pieces, band, k0, depth, images, f, groups,
                  h, wide, c, cg, kh, kw, sh, sw, top, left, dh, dw, oh, ow):
     """Task t: output pixels t*P//pieces .. ; parts[t] (G,depth,F/G) = cols^T dY of these pixels."""
     fg, pixels = f // groups, images * oh * ow
     for t in range(lo, hi):
-        parts[t] = np.float32(0)
-        end = (t + 1) * pixels // pieces
-        for p in range(t * pixels // pieces, end, band):
+        first, end = t * pixels // pieces, (t + 1) * pixels // pieces
+        for p in range(first, end, band):
             count = min(band, end - p)
             for g in range(groups):
                 unfold_band(x, p, count, g * cg, k0, depth, cols[t], h, wide, c, cg, kh, kw, sh, sw, top, left, dh, dw, oh, ow)
                 for j in range(0, fg, 32):
                     pack_panel(dy, p * f + g * fg, f, 1, count, fg, j, panels[t])
-                block(cols[t], 0, 1, depth, panels[t], parts[t], g * depth * fg, fg, depth, fg, count, tiles[t])
+                block(cols[t], 0, 1, depth, panels[t], start[0], parts[t], g * depth * fg, fg, depth, fg, count, p > first, tiles[t])
 
 
 def supports(geometry):
@@ -206,11 +201,11 @@ def _rooms(g, direction):
     """Shapes of the scratch arrays of the fast kernels, in the order they are taken."""
     depth, band, pieces = _cuts(g, direction)
     fg = g.f // g.groups
-    rooms = [(pieces, band * depth), (pieces, gemm.TILE)]
+    wide = gemm.columns(depth if direction == "grad_input" else fg)
+    rooms = [(pieces, band * depth), (pieces, gemm.TILE), (g.groups, wide)]
     if direction == "grad_weight":
-        return rooms + [(pieces, g.f * depth), (pieces, band * gemm.columns(fg))]
-    packed = depth * gemm.columns(fg) if direction == "forward" else fg * gemm.columns(depth)
-    return rooms + [(g.groups, packed), (g.f * depth,)]
+        return rooms + [(pieces, g.f * depth), (pieces, band * wide)]
+    return rooms + [(g.groups, (depth if direction == "forward" else fg) * wide), (g.f * depth,)]
 
 
 def _plain_band(g):
@@ -257,8 +252,10 @@ def forward(x, w, bias, geometry):
             product(cols, w, y.reshape(g.n, g.f, -1), n, group * (g.f // g.groups), g.f // g.groups, first)
         return y if bias is None else y + bias[:, None, None]
     depth, band, pieces = _cuts(g, "forward")
-    cols, tiles, packed, chunk = (select.scratch(shape) for shape in _rooms(g, "forward"))
-    start = np.zeros(g.f, np.float32) if bias is None else layout.writable(bias)
+    cols, tiles, start, packed, chunk = (select.scratch(shape) for shape in _rooms(g, "forward"))
+    start[:] = 0
+    if bias is not None:
+        start[:, :g.f // g.groups] = bias.reshape(g.groups, -1)
     x, y = layout.nhwc(x).reshape(-1), np.empty((g.n, g.oh, g.ow, g.f), np.float32)
     for k0, length, order in _chunks(g, depth):
         _pack(w, order, g, "forward", chunk, packed)
@@ -278,11 +275,12 @@ def grad_input(dy, w, geometry):
             fold(cols, dx, n, group * (g.c // g.groups), first, *_window(g))
         return dx
     depth, band, pieces = _cuts(g, "grad_input")
-    cols, tiles, packed, chunk = (select.scratch(shape) for shape in _rooms(g, "grad_input"))
+    cols, tiles, start, packed, chunk = (select.scratch(shape) for shape in _rooms(g, "grad_input"))
+    start[:] = 0
     dy, dx = layout.nhwc(dy).reshape(-1), np.zeros((g.n, g.h, g.w, g.c), np.float32)
     for k0, length, order in _chunks(g, depth):
         _pack(w, order, g, "grad_input", chunk, packed)
-        threads.run(input_bands, pieces, dy, packed, dx.reshape(-1), cols, tiles, pieces, band, k0, length, *_sizes(g),
+        threads.run(input_bands, pieces, dy, packed, start, dx.reshape(-1), cols, tiles, pieces, band, k0, length, *_sizes(g),
                     work=dy.size * length)
     return layout.shaped(dx)
 
@@ -298,10 +296,11 @@ def grad_weight(dy, x, geometry):
             product_weight(dy, cols, dw, n, group * (g.f // g.groups), g.f // g.groups, first)
         return dw.reshape(g.w_shape)
     depth, band, pieces = _cuts(g, "grad_weight")
-    cols, tiles, parts, panels = (select.scratch(shape) for shape in _rooms(g, "grad_weight"))
+    cols, tiles, start, parts, panels = (select.scratch(shape) for shape in _rooms(g, "grad_weight"))
+    start[:] = 0
     dy, x = layout.nhwc(dy).reshape(-1), layout.nhwc(x).reshape(-1)
     for k0, length, order in _chunks(g, depth):
-        threads.run(weight_bands, pieces, dy, x, parts, panels, cols, tiles, pieces, band, k0, length, *_sizes(g),
+        threads.run(weight_bands, pieces, dy, x, start, parts, panels, cols, tiles, pieces, band, k0, length, *_sizes(g),
                     work=dy.size * length)
         for part in parts[1:]:
             parts[0] += part

@@ -20,7 +20,8 @@ that clips (ReLU: q_min = Z_y; ReLU6: q_max = the code of 6) costs nothing more.
 
 In the mode "fast" results lie channels-last, under "plain" in C order; the codes are the same. Loops: `integer_kernels`.
 Sources: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference" (2018),
-equations 3, 4 and 7; ONNX operators QLinearConv, QLinearMatMul; ONNX Runtime's QLinearAdd, QLinearGlobalAveragePool.
+equations 3, 4 and 7; ONNX operators QLinearConv, QLinearMatMul; ONNX Runtime's contributed operator
+QLinearGlobalAveragePool.
 """
 from typing import Callable, NamedTuple
 
@@ -29,7 +30,7 @@ import numpy as np
 from ..formulas.geometry import Conv2dGeometry, conv2d_geometry
 from . import integer_kernels as loops
 from . import layout, select, threads
-from .codes import code_dtype, codes, dequantize_linear, limits, quantize_linear, scale_of, zero_point_of
+from .codes import code_array, code_dtype, dequantize_linear, limits, quantize_linear, scale_of, zero_point_of
 
 __all__ = ["RULES", "Prepared", "Rule", "dequantize_linear", "onnx_multiplier", "prepare_conv", "qlinear_add", "qlinear_conv",
            "qlinear_global_average_pool", "qlinear_matmul", "quantize_linear", "run_conv"]
@@ -98,8 +99,8 @@ def _no_overflow(x_dtype, x_zero, weight, bias):
     bound = reach * np.abs(weight).reshape(len(weight), -1).sum(1, dtype=np.int64) + np.abs(bias.astype(np.int64))
     if bound.max() >= 2 ** 31:
         f = int(bound.argmax())
-        raise ValueError(f"the int32 accumulator of output channel {f} could overflow: max|q_x - Z_x| * sum|q_w - Z_w| + |bias| is "
-                         f"{bound[f]}, and must be below 2^31 = {2 ** 31}: split the layer, or use smaller weight codes or bias")
+        raise ValueError(f"the int32 accumulator of output channel {f} could overflow: max|q_x - Z_x| * sum|q_w - Z_w| + |bias| "
+                         f"is {bound[f]}, and must be below 2^31 = {2 ** 31}: split the layer, or take smaller codes or bias")
 
 
 # ---- convolution ---------------------------------------------------------------------------------------------------------
@@ -124,7 +125,7 @@ def _windows(g):
 
 
 def _pack_dense(w, bias, multiplier, g):
-    """(F,C/G,KH,KW) centred -> panels of 32 filters; all as `integer_kernels.dense` takes it, empty places 0."""
+    """(F,C/G,KH,KW) centred -> panels of 32 filters; all as `loops.dense` takes it, empty places 0."""
     groups, wide = _channels(g)
     fg, cg, steps = g.f // groups, g.c // groups, wide // loops.STEP
     each = -(-fg // loops.WIDTH)                                                   # panels a group
@@ -142,7 +143,7 @@ def _pack_dense(w, bias, multiplier, g):
 
 
 def _pack_depthwise(w, bias, multiplier, g):
-    """(F,1,KH,KW) centred -> (taps,F), filled up with zero taps to a multiple of 3; all as `integer_kernels.depthwise` takes it."""
+    """(F,1,KH,KW) centred -> (taps,F), filled up with zero taps to a multiple of 3; all as `loops.depthwise` takes it."""
     begin, taps = _windows(g)
     filled = -(-len(taps) // loops.TAPS) * loops.TAPS
     packed, offset = np.zeros((filled, g.f), np.float32), np.zeros(filled, taps.dtype)
@@ -160,7 +161,7 @@ def prepare_conv(x_shape, x_dtype, x_scale, x_zero_point, w, w_scale, w_zero_poi
     rule = _rule(rule)
     x_dtype = code_dtype(x_dtype, "x")
     dtype = x_dtype if dtype is None else code_dtype(dtype)
-    g = conv2d_geometry(x_shape, codes("w", w, 4).shape, stride, padding, dilation, groups)
+    g = conv2d_geometry(x_shape, code_array("w", w, 4).shape, stride, padding, dilation, groups)
     x_zero, zero = zero_point_of("x_zero_point", x_zero_point, x_dtype), zero_point_of("y_zero_point", y_zero_point, dtype)
     weight = w.astype(np.int32) - zero_point_of("w_zero_point", w_zero_point, w.dtype, g.f)[:, None, None, None]
     bias, low_high = _bias(bias, g.f), limits(dtype, q_min, q_max)
@@ -215,7 +216,7 @@ def run_conv(prepared, x):
     Errors: TypeError, ValueError for another dtype or shape.
     """
     p, g = prepared, prepared.geometry
-    if codes("x", x, 4).dtype != p.x_dtype or x.shape != g.x_shape:
+    if code_array("x", x, 4).dtype != p.x_dtype or x.shape != g.x_shape:
         raise ValueError(f"x must be {p.x_dtype} of shape {g.x_shape}, not {x.dtype} of shape {x.shape}")
     quick = select.mode() == "fast"
     y = layout.shaped((_run_fast if quick else _run_plain)(p, x).view(p.dtype).reshape(g.n, g.oh, g.ow, g.f))
@@ -235,7 +236,7 @@ def qlinear_conv(x, x_scale, x_zero_point, w, w_scale, w_zero_point, y_scale, y_
     >>> qlinear_conv(x, 1.0, 1, w, 0.25, 0, 1.0, 0)[0, 0].tolist()          # (3 - 1) * 5 / 4 = 2.5, half to even
     [[2, 2], [2, 2]]
     """
-    x = codes("x", x, 4)
+    x = code_array("x", x, 4)
     return run_conv(prepare_conv(x.shape, x.dtype, x_scale, x_zero_point, w, w_scale, w_zero_point, y_scale, y_zero_point, bias,
                                  stride, padding, dilation, groups, rule, dtype, q_min, q_max), x)
 
@@ -249,44 +250,41 @@ def qlinear_matmul(x, x_scale, x_zero_point, w, w_scale, w_zero_point, y_scale, 
     >>> qlinear_matmul(np.array([[3, 1]], np.int8), 1.0, 0, np.array([[2, -1]], np.int8), 1.0, 0, 1.0, 0).tolist()
     [[5]]
     """
-    x, w = codes("x", x, 2), codes("w", w, 2)
+    x, w = code_array("x", x, 2), code_array("w", w, 2)
     if x.shape[1] != w.shape[1]:
         raise ValueError(f"x (N, C) and w (F, C) must have the same C, not shapes {x.shape} and {w.shape}")
-    y = qlinear_conv(x[:, :, None, None], x_scale, x_zero_point, w[:, :, None, None], w_scale, w_zero_point, y_scale, y_zero_point,
-                     bias, rule=rule, dtype=dtype, q_min=q_min, q_max=q_max)
+    y = qlinear_conv(x[:, :, None, None], x_scale, x_zero_point, w[:, :, None, None], w_scale, w_zero_point, y_scale,
+                     y_zero_point, bias, rule=rule, dtype=dtype, q_min=q_min, q_max=q_max)
     return y[:, :, 0, 0]
 
 
 # ---- sums and means ------------------------------------------------------------------------------------------------------
 
-def _meanings(name, q, scale, zero_point):
-    """(256,) float64: the real number S * (q - Z) that each byte of an array of codes stands for, exactly."""
-    every = np.arange(256, dtype=np.uint8).view(q.dtype).astype(np.float64)
-    zero = zero_point_of(f"{name}_zero_point", zero_point, q.dtype)
-    return (every - zero) * np.float64(scale_of(f"{name}_scale", scale))
-
-
 def qlinear_add(a, a_scale, a_zero_point, b, b_scale, b_zero_point, y_scale, y_zero_point, dtype=None, q_min=None, q_max=None):
     """Sum of two arrays of codes: q_y = clip(rint(((q_a - Z_a) S_a + (q_b - Z_b) S_b) / S_y) + Z_y), half to even.
 
     a and b of one shape, int8 or uint8 -> that shape, of `dtype` (None: that of a). In float64: both products are exact, so is
-    their sum as long as S_a and S_b differ by less than 2^20, and the quotient is rounded once. ONNX Runtime's QLinearAdd is
-    this formula in float32, and may differ by one code where that rounds across a tie. Cost: an addition and division an element.
+    their sum as long as S_a and S_b differ by less than 2^20, and the quotient is rounded once. This is QuantizeLinear of the sum
+    of both DequantizeLinear, without their roundings. ONNX Runtime's QLinearAdd works in float32 and rounds after adding Z_y: it
+    may differ by one code near ties, and does at exact ties if Z_y is odd. Cost: an addition and a division an element.
     Errors: TypeError, ValueError as `qlinear_conv`; ValueError if the shapes differ.
 
     >>> qlinear_add(np.array([3], np.int8), 0.5, 0, np.array([4], np.int8), 0.25, 0, 1.0, 10).tolist()
     [12]
     """
-    if codes("a", a).shape != codes("b", b).shape:
+    if code_array("a", a).shape != code_array("b", b).shape:
         raise ValueError(f"a and b must have one shape, not {a.shape} and {b.shape}")
     dtype = a.dtype if dtype is None else code_dtype(dtype)
     zero, (low, high) = zero_point_of("y_zero_point", y_zero_point, dtype), limits(dtype, q_min, q_max)
-    real = _meanings("a", a, a_scale, a_zero_point), _meanings("b", b, b_scale, b_zero_point), np.float64(scale_of("y_scale", y_scale))
+    scales = [np.float64(scale_of(name, s)) for name, s in (("a_scale", a_scale), ("b_scale", b_scale), ("y_scale", y_scale))]
+    a_zero = int(zero_point_of("a_zero_point", a_zero_point, a.dtype))
+    b_zero = int(zero_point_of("b_zero_point", b_zero_point, b.dtype))
     quick = select.mode() == "fast" and a.ndim == 4
     lie = layout.nhwc if quick else layout.writable
-    a, b = lie(a).view(np.uint8), lie(b).view(np.uint8)
+    a, b = lie(a), lie(b)
     out = np.empty(a.shape, np.uint8)
-    threads.run(loops.add, out.size, a.reshape(-1), b.reshape(-1), *real, float(zero), low, high, out.reshape(-1), work=4 * out.size)
+    threads.run(loops.add, out.size, a.reshape(-1), scales[0], a_zero, b.reshape(-1), scales[1], b_zero, scales[2], float(zero),
+                low, high, out.reshape(-1), work=2 * out.size)
     return layout.shaped(out.view(dtype)) if quick else out.view(dtype)
 
 
@@ -300,7 +298,7 @@ def qlinear_global_average_pool(x, x_scale, x_zero_point, y_scale, y_zero_point,
     >>> qlinear_global_average_pool(np.array([[[[1, 2]]]], np.int8), 1.0, 0, 0.5, 0).tolist()
     [[[[3]]]]
     """
-    n, c, h, w = codes("x", x, 4).shape
+    n, c, h, w = code_array("x", x, 4).shape
     dtype = x.dtype if dtype is None else code_dtype(dtype)
     x_zero, zero = zero_point_of("x_zero_point", x_zero_point, x.dtype), zero_point_of("y_zero_point", y_zero_point, dtype)
     x_scale, y_scale = np.float64(scale_of("x_scale", x_scale)), np.float64(scale_of("y_scale", y_scale))

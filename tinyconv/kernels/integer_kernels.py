@@ -33,7 +33,7 @@ ROUND = 1.5 * 2.0 ** 52 # a float64 this large has no bits left for fractions
 
 @plain
 def rounded(value):
-    """|value| < 2^51 rounded to an integer, half to even: adding ROUND lets the adder do it (np.rint, in a form that vectorises)."""
+    """|value| < 2^51 rounded to an integer, half to even: adding ROUND lets the adder do it (np.rint, but vectorised)."""
     return (value + ROUND) - ROUND
 
 
@@ -70,7 +70,8 @@ def plain_conv(x, w, x_zero, w_zero, acc, sh, sw, top, left, dh, dw):
                             for v in range(KW):
                                 h, q = i * sh - top + u * dh, j * sw - left + v * dw
                                 if 0 <= h < H and 0 <= q < W:
-                                    acc[n, f, i, j] += (np.int32(x[n, first + c, h, q]) - x_zero) * (np.int32(w[f, c, u, v]) - w_zero[f])
+                                    a, b = np.int32(x[n, first + c, h, q]) - x_zero, np.int32(w[f, c, u, v]) - w_zero[f]
+                                    acc[n, f, i, j] += a * b
 
 
 @plain
@@ -206,11 +207,12 @@ def plane_sums(lo, hi, x, zero, total):
 
 
 @plain
-def add(lo, hi, a, b, real_a, real_b, y_scale, zero, low, high, out):
-    """Tasks: elements. out = the low byte of round((real_a[a] + real_b[b]) / y_scale) + zero, clipped to low .. high.
+def add(lo, hi, a, a_scale, a_zero, b, b_scale, b_zero, y_scale, zero, low, high, out):
+    """Tasks: elements. out = the low byte of round(((a - Z_a) S_a + (b - Z_b) S_b) / S_y) + Z_y, clipped to low .. high.
 
-    a and b uint8, the bytes of the codes; real_a and real_b (256,) float64, the real number of every byte.
+    a and b codes; the scales float64, so that both products are exact; a quotient far outside is cut before it is rounded.
     """
     for i in range(lo, hi):
-        value = min(max((real_a[a[i]] + real_b[b[i]]) / y_scale, -1000.0), 1000.0)         # far outside: clipped just below
-        out[i] = np.int32(min(max(rounded(value) + zero, low), high)) & 255
+        real = np.float64(np.int32(a[i]) - a_zero) * a_scale + np.float64(np.int32(b[i]) - b_zero) * b_scale
+        value = rounded(min(max(real / y_scale, -1000.0), 1000.0)) + zero
+        out[i] = np.int32(min(max(value, low), high)) & 255

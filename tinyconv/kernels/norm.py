@@ -11,8 +11,9 @@ Backward, with mean and var being functions of x:
 Source: Ioffe & Szegedy, "Batch normalization" (2015), Algorithm 1 and section 3. The variance is the biased one (divided by M).
 
 Cost: forward one multiply-add a value to apply and 3 operations a value for the statistics, which read x once; backward one
-pass of 3 operations over x and dy, and a second that writes dx. Bytes decide, not arithmetic: at 4 bytes a value 4 to read for the
-statistics, 8 for the apply pass, 8 and 12 for the two backward passes; all four passes are bound by memory.
+pass of 4 operations over x and dy, and a second that writes dx. Bytes decide, not arithmetic: the statistics read 4 bytes a
+value, the apply pass moves 8, the two backward passes 8 and 12. All four are bound by memory: on two cores of an AVX-512
+server whose plain copy moves 33 to 46 GB/s they reach 24 to 28, 42 to 47, 22 to 32 and 50 to 55 GB/s at 64x96x14x14.
 
 Sums. Squares of float32 data with a mean of 1000 and a deviation of 0.01 need 10 more digits than float32 has, so every
 sum of the statistics is in float64. The plain kernels take two passes, as the formula stands. The fast kernel takes one: it

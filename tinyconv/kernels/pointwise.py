@@ -70,10 +70,9 @@ def forward(x, w, bias, geometry):
         y = np.zeros(g.y_shape, x.dtype)
         conv(layout.nchw(x), layout.writable(w.reshape(g.f, g.c)), y)
         return y if bias is None else y + bias[:, None, None]
-    start = np.zeros(g.f, np.float32) if bias is None else layout.writable(bias)
     b = gemm.packed(layout.writable(w).reshape(-1), 0, 1, g.c, g.c, g.f)                    # W^T (C,F)
     y = np.empty((g.n, g.h, g.w, g.f), np.float32)
-    gemm.multiply(layout.nhwc(x).reshape(-1), g.c, 1, b, start, y.reshape(-1), g.n * g.h * g.w, g.f, g.c)
+    gemm.multiply(layout.nhwc(x).reshape(-1), g.c, 1, b, gemm.starting(bias, g.f), y.reshape(-1), g.n * g.h * g.w, g.f, g.c)
     return layout.shaped(y)
 
 
@@ -86,8 +85,7 @@ def grad_input(dy, w, geometry):
         return dx
     b = gemm.packed(layout.writable(w).reshape(-1), 0, g.c, 1, g.f, g.c)                    # W (F,C)
     dx = np.empty((g.n, g.h, g.w, g.c), np.float32)
-    start = np.zeros(g.c, np.float32)
-    gemm.multiply(layout.nhwc(dy).reshape(-1), g.f, 1, b, start, dx.reshape(-1), g.n * g.h * g.w, g.c, g.f)
+    gemm.multiply(layout.nhwc(dy).reshape(-1), g.f, 1, b, gemm.starting(None, g.c), dx.reshape(-1), g.n * g.h * g.w, g.c, g.f)
     return layout.shaped(dx)
 
 

@@ -212,12 +212,13 @@ def _seen_by(lo, hi, size):
 def _never_empty(geometry):
     """Refuse the dilated windows that fall over the image with every tap in the padding: they have no maximum."""
     g = geometry
-    for size, kernel, stride, padding, dilation, count in ((g.h, g.kh, g.sh, g.ph, g.dh, g.oh), (g.w, g.kw, g.sw, g.pw, g.dw, g.ow)):
+    axes = (g.h, g.kh, g.sh, g.ph, g.dh, g.oh), (g.w, g.kw, g.sw, g.pw, g.dw, g.ow)
+    for size, kernel, stride, padding, dilation, count in axes:
         if dilation > 1:
             taps = np.arange(count)[:, None] * stride - padding + np.arange(kernel) * dilation
             if not ((taps >= 0) & (taps < size)).any(1).all():
-                raise GeometryError(f"a window sees nothing but padding: kernel {(g.kh, g.kw)} with dilation {(g.dh, g.dw)} and "
-                                    f"padding {(g.ph, g.pw)} steps over the whole input {(g.h, g.w)}; use less padding or dilation")
+                raise GeometryError(f"a window sees nothing but padding: kernel {(g.kh, g.kw)}, dilation {(g.dh, g.dw)} and "
+                                    f"padding {(g.ph, g.pw)} step over the whole input {(g.h, g.w)}; take less of both")
 
 
 # ---- the operations ------------------------------------------------------------------------------------------------------
@@ -280,8 +281,8 @@ def _mean_grad(dy, x_shape, rows, cols):
     n, c, h, w = x_shape
     if select.is_fast(dy.dtype):
         dx = np.empty((n, h, w, c), dy.dtype)
-        threads.run(fast_mean_grad, n * h, layout.nhwc(dy), dx, *_seen_by(row_lo, row_hi, h), *_seen_by(col_lo, col_hi, w), divisor,
-                    work=dx.size + dy.size)
+        seen = *_seen_by(row_lo, row_hi, h), *_seen_by(col_lo, col_hi, w)
+        threads.run(fast_mean_grad, n * h, layout.nhwc(dy), dx, *seen, divisor, work=dx.size + dy.size)
         return layout.shaped(dx)
     dx = np.zeros(x_shape, dy.dtype)
     plain_mean_grad(layout.nchw(dy), dx, row_lo, row_hi, col_lo, col_hi, divisor)

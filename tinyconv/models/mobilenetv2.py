@@ -17,8 +17,8 @@ from .building import make_divisible
 # t expansion, c channels, n blocks, s stride of the first of them: Table 2 of the paper
 TABLE = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 STEM, HEAD = 32, 1280
-SMALL_TABLE = ((1, 16, 1, 1), (4, 24, 2, 1), (4, 40, 3, 2), (4, 64, 1, 1))
-SMALL_STEM, SMALL_HEAD = 16, 160
+SMALL_TABLE = ((1, 16, 1, 1), (3, 24, 2, 2), (4, 40, 2, 1))
+SMALL_STEM, SMALL_HEAD = 16, 128
 
 # Width 1.0 at 224: torchvision's parameters, BatchNorm's included; MACs of convolution and linear layers, padding taps counted
 # (the authors' tables print 300 M). Without BatchNorm: 3 470 760 (printed as 3.47 M).
@@ -63,7 +63,7 @@ def mobilenet_v2(num_classes=1000, in_channels=3, width_mult=1.0, dropout=0.2, r
 
 
 def mobilenet_v2_small(num_classes=10, in_channels=1, width_mult=1.0, dropout=0.0, rng=None):
-    """MobileNetV2 for 28x28 and 32x32 pictures: seven inverted residuals on planes of 14x14 and 7x7.
+    """MobileNetV2 for 28x28 and 32x32 pictures: five inverted residuals on planes of 14x14 and 7x7.
 
     >>> tc.models.mobilenet_v2_small(rng=0)(tc.Tensor(np.zeros((1, 1, 28, 28), np.float32))).shape
     (1, 10)

@@ -49,7 +49,7 @@ class Module:
             self.__dict__.pop(name, None)
             (self._parameters if isinstance(value, Parameter) else self._modules)[name] = value
         elif name in self._buffers:
-            self._buffers[name] = value
+            self.register_buffer(name, value)
         else:
             for home in (self._parameters, self._modules):
                 if name in home and value is not None and not isinstance(value, type(home[name])):
@@ -70,7 +70,9 @@ class Module:
         object.__delattr__(self, name)
 
     def register_buffer(self, name, array):
-        """Keep an array under `name`: saved with the parameters, not trained."""
+        """Keep an array (or None) under `name`: saved with the parameters, not trained. Errors: TypeError for anything else."""
+        if array is not None and not isinstance(array, np.ndarray):
+            raise TypeError(f"buffer {name!r} must be a NumPy array or None, not {type(array).__name__}")
         self._buffers[name] = array
 
     def forward(self, *inputs):
@@ -229,6 +231,16 @@ class Module:
         return f"{type(self).__name__}(\n  " + "\n  ".join(inner) + "\n)"
 
 
+def _add(home, name, module):
+    """Put a module into Sequential or ModuleList `home` under a new name; returns home."""
+    if not isinstance(module, Module):
+        raise TypeError(f"{type(home).__name__} takes modules, not {type(module).__name__} ({name})")
+    if name in home._modules:
+        raise ValueError(f"{type(home).__name__} has a module {name!r} already")
+    home._modules[name] = module
+    return home
+
+
 class Sequential(Module):
     """Modules one after another: Sequential(a, b, c)(x) = c(b(a(x))). Names are "0", "1", …, or the keys of a dict."""
 
@@ -236,9 +248,7 @@ class Sequential(Module):
         super().__init__()
         named = modules[0] if len(modules) == 1 and isinstance(modules[0], dict) else {str(i): m for i, m in enumerate(modules)}
         for name, module in named.items():
-            if not isinstance(module, Module):
-                raise TypeError(f"Sequential takes modules, not {type(module).__name__} ({name})")
-            self._modules[name] = module
+            _add(self, name, module)
 
     def forward(self, x):
         """x through every module in turn."""
@@ -258,8 +268,7 @@ class Sequential(Module):
 
     def append(self, module):
         """One more module at the end. Returns the Sequential."""
-        self._modules[str(len(self._modules))] = module
-        return self
+        return _add(self, str(len(self)), module)
 
 
 class ModuleList(Module):
@@ -272,8 +281,7 @@ class ModuleList(Module):
 
     def append(self, module):
         """One more module at the end. Returns the list."""
-        self._modules[str(len(self._modules))] = module
-        return self
+        return _add(self, str(len(self)), module)
 
     def __len__(self):
         return len(self._modules)

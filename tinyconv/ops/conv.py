@@ -2,6 +2,8 @@
 
     y[n,f,i,j] = b[f] + Σ_{c,u,v} x[n, c, iS - P + uD, jS - P + vD] w[f,c,u,v]        MACs = KH KW (C/G) F OH OW a picture
 """
+import numpy as np
+
 from .. import kernels
 from ..formulas import conv2d_geometry, conv2d_macs
 from .table import Counts, register, size
@@ -23,7 +25,7 @@ def _vjp(saved, dy):
     x, w, has_bias, rest = saved
     return (lambda: kernels.conv2d_grad_input(dy, w, x.shape, *rest),
             lambda: kernels.conv2d_grad_weight(dy, x, w.shape, *rest),
-            (lambda: dy.sum(axis=(0, 2, 3))) if has_bias else None)
+            (lambda: dy.sum(axis=(0, 2, 3), dtype=np.float64).astype(dy.dtype)) if has_bias else None)
 
 
 def _counts(shapes, output, groups=1, **attributes):

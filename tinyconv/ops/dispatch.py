@@ -22,8 +22,12 @@ def set_recorder(new):
 
 
 def as_array(value):
-    """The array, number or None behind an argument of an operation."""
-    return value.data if isinstance(value, _tensor.Tensor) else value
+    """The array, number or None behind an argument of an operation.
+
+    A NumPy number becomes a Python number: it takes the type of the array beside it, where np.float64(2) would make
+    everything after it float64.
+    """
+    return value.data if isinstance(value, _tensor.Tensor) else value.item() if isinstance(value, np.generic) else value
 
 
 def _check(name, arrays):
@@ -33,7 +37,7 @@ def _check(name, arrays):
         if isinstance(value, np.ndarray):
             if value.dtype.kind == "f":
                 kinds.add(value.dtype)
-        elif value is not None and not isinstance(value, (int, float, np.floating, np.integer)):
+        elif value is not None and not isinstance(value, (int, float)):
             raise TypeError(f"{name}: argument {position} must be a Tensor, an array or a number, not {type(value).__name__}")
     if len(kinds) > 1:
         raise TypeError(f"{name}: arguments mix {' and '.join(sorted(str(k) for k in kinds))}; convert one side first")

@@ -6,6 +6,7 @@ derivatives; where NumPy stretched an argument over axes (broadcasting), its gra
 """
 import numpy as np
 
+from .. import kernels
 from .table import Counts, register, same_shape, size
 
 
@@ -26,10 +27,18 @@ def broadcast_shape(a, b, **attributes):
         raise ValueError(f"shapes {a} and {b} do not fit together: each axis must be equal or 1") from None
 
 
+def _one_type(name, a, b):
+    """Refuse arrays whose result NumPy would widen to a third type: float32 with int64 becomes float64, unasked."""
+    kinds = [v.dtype for v in (a, b) if isinstance(v, np.ndarray)]
+    if len(kinds) == 2 and np.result_type(*kinds) not in kinds:
+        raise TypeError(f"{name}: {kinds[0]} with {kinds[1]} would become {np.result_type(*kinds)}; convert one side first")
+
+
 def binary(name, function, partial_a, partial_b, **kinds):
     """Register y = function(a, b); the partials take (a, b, y, dy) and give the gradient before un-broadcasting."""
     def forward(a, b):
         broadcast_shape(np.shape(a), np.shape(b))
+        _one_type(name, a, b)
         y = function(a, b)
         return y, (a, b, y)
 
@@ -60,6 +69,13 @@ def unary(name, function, derivative, **kinds):
     register(name, forward, vjp, same_shape, counts)
 
 
+def power(x, exponent):
+    """x^exponent for one exponent, a Python number: a tensor as exponent would be an input, not an attribute."""
+    if not isinstance(exponent, (int, float)):
+        raise TypeError(f"exponent must be a number, not {type(exponent).__name__}")
+    return x ** exponent
+
+
 def sigmoid(x):
     """1 / (1 + e^-x) without overflow: the exponential is only ever taken of -|x|."""
     e = np.exp(-np.abs(x))
@@ -83,14 +99,14 @@ unary("abs", np.abs,                                                lambda x, y,
 unary("exp", np.exp,                                                lambda x, y, dy: dy * y, special=1)
 unary("log", np.log,                                                lambda x, y, dy: dy / x, special=1)
 unary("sqrt", np.sqrt,                                              lambda x, y, dy: dy / (2 * y), special=1)
-unary("pow", lambda x, exponent: x ** exponent,
-      lambda x, y, dy, exponent: dy * exponent * x ** (exponent - 1), special=1)
+unary("pow", power,
+      lambda x, y, dy, exponent: dy * exponent * x ** (exponent - 1) if exponent else np.zeros_like(dy), special=1)
 unary("clip", lambda x, low, high: np.clip(x, low, high),
       lambda x, y, dy, low, high: dy * ((x >= low) & (x <= high)), comparisons=2)
 
 # activations; at a corner the derivative from the left is taken, as PyTorch does (relu'(0) = 0)
-unary("relu", lambda x: np.maximum(x, 0),                           lambda x, y, dy: dy * (y > 0), comparisons=1)
-unary("relu6", lambda x: np.clip(x, 0, 6),                          lambda x, y, dy: dy * ((x > 0) & (x < 6)), comparisons=2)
+unary("relu", lambda x: kernels.clip(x, 0, np.inf),                 lambda x, y, dy: kernels.clip_grad(dy, x, 0, np.inf), comparisons=1)
+unary("relu6", lambda x: kernels.clip(x, 0, 6),                     lambda x, y, dy: kernels.clip_grad(dy, x, 0, 6), comparisons=2)
 unary("leaky_relu", lambda x, negative_slope: np.where(x > 0, x, x * negative_slope),
       lambda x, y, dy, negative_slope: np.where(x > 0, dy, dy * negative_slope), comparisons=1, multiplications=1)
 unary("sigmoid", sigmoid,                                           lambda x, y, dy: dy * y * (1 - y), special=2, additions=1)
@@ -110,8 +126,8 @@ def _dropout(x, p, training=False, rng=None):
         raise ValueError(f"p must lie in [0, 1), not {p}")
     if not training or p == 0:
         return x, None
-    if rng is None:
-        raise ValueError("dropout in training needs rng, a numpy.random.Generator")
+    if not isinstance(rng, np.random.Generator):
+        raise ValueError(f"dropout in training needs rng, a numpy.random.Generator, not {type(rng).__name__}")
     keep = (rng.random(x.shape, dtype=np.float32) >= p) * x.dtype.type(1 / (1 - p))
     return x * keep, keep
 

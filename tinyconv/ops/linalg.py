@@ -9,6 +9,8 @@ from .table import Counts, register, size
 def _matmul_shape(a, b):
     if len(a) < 2 or len(b) < 2 or a[-1] != b[-2] or len(a) != len(b) or tuple(a[:-2]) != tuple(b[:-2]):
         raise ValueError(f"matmul takes (…,M,K) and (…,K,N) with equal leading axes, not shapes {tuple(a)} and {tuple(b)}")
+    if not size(a) or not size(b):
+        raise ValueError(f"matmul takes matrices that are not empty, not shapes {tuple(a)} and {tuple(b)}")
     return (*a[:-1], b[-1])
 
 
@@ -38,6 +40,8 @@ def _linear_shape(x, w, b=None):
         raise ValueError(f"linear takes input (…,C) and weight (F,C), not shapes {tuple(x)} and {tuple(w)}")
     if b is not None and tuple(b) != (w[0],):
         raise ValueError(f"bias must have shape ({w[0]},), one number an output, not {tuple(b)}")
+    if not size(x):
+        raise ValueError(f"linear takes at least one row, not an empty input of shape {tuple(x)}")
     return (*x[:-1], w[0])
 
 

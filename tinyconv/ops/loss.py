@@ -15,13 +15,13 @@ REDUCTIONS = ("mean", "sum", "none")
 
 def check_labels(labels, shape):
     """Labels are integers (N,) below K for scores (N, K). Errors: ValueError or TypeError naming what is wrong."""
-    if len(shape) != 2:
-        raise ValueError(f"scores must have shape (N, K), one row a sample, not {tuple(shape)}")
+    if len(shape) != 2 or not size(shape):
+        raise ValueError(f"scores must have shape (N, K), one row a sample and at least one, not {tuple(shape)}")
     if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu":
         raise TypeError(f"labels must be an array of integers, not {getattr(labels, 'dtype', type(labels).__name__)}")
     if labels.shape != (shape[0],):
         raise ValueError(f"labels must have shape ({shape[0]},), one a sample, not {labels.shape}")
-    if labels.size and (labels.min() < 0 or labels.max() >= shape[1]):
+    if labels.min() < 0 or labels.max() >= shape[1]:
         raise ValueError(f"labels must lie in 0..{shape[1] - 1}, but run from {labels.min()} to {labels.max()}")
 
 
@@ -44,7 +44,14 @@ def _log_softmax_array(z, axis):
     return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
 
 
+def _softmax_shape(z, axis=-1):
+    if not -len(z) <= axis < len(z):
+        raise ValueError(f"dim must be an axis of shape {tuple(z)}, not {axis}")
+    return tuple(z)
+
+
 def _softmax(z, axis=-1):
+    _softmax_shape(z.shape, axis)
     p = np.exp(_log_softmax_array(z, axis))
     return p, (p, axis)
 
@@ -55,6 +62,7 @@ def _softmax_vjp(saved, dp):
 
 
 def _log_softmax(z, axis=-1):
+    _softmax_shape(z.shape, axis)
     logp = _log_softmax_array(z, axis)
     return logp, (logp, axis)
 
@@ -75,15 +83,23 @@ def _cross_entropy(z, labels, label_smoothing=0.0, reduction="mean"):
         raise ValueError(f"label_smoothing must lie in [0, 1], not {label_smoothing}")
     t, (n, k) = z.dtype.type, z.shape
     logp = _log_softmax_array(z, 1)                                                       # (N,K)
-    q = np.full((n, k), t(label_smoothing / k))
-    q[np.arange(n), labels] += t(1 - label_smoothing)
-    loss, factor = _reduce(-(q * logp).sum(axis=1), reduction)
-    return loss, (logp, q, t(factor))
+    right = (np.arange(n), labels)
+    each = -t(1 - label_smoothing) * logp[right]
+    if label_smoothing:                                                                   # else a masked score, -inf, would make 0 * inf
+        each -= t(label_smoothing / k) * logp.sum(axis=1)
+    loss, factor = _reduce(each, reduction)
+    return loss, (logp, right, label_smoothing, t(factor))
 
 
 def _cross_entropy_vjp(saved, dy):
-    logp, q, factor = saved
-    return (lambda: (np.exp(logp) - q) * (factor * (dy[:, None] if dy.ndim else dy)), None)
+    logp, right, label_smoothing, factor = saved
+
+    def dz():
+        t, k = logp.dtype.type, logp.shape[1]
+        away = np.exp(logp) - t(label_smoothing / k)                                      # p - q
+        away[right] -= t(1 - label_smoothing)
+        return away * (factor * (dy[:, None] if dy.ndim else dy))
+    return dz, None
 
 
 def _nll(logp, labels, reduction="mean"):
@@ -133,6 +149,8 @@ def _kl_div_vjp(saved, dy):
 
 
 def _distillation(z_s, z_t, labels, temperature=4.0, weight=0.9):
+    if not 0 <= weight <= 1:
+        raise ValueError(f"weight must lie in [0, 1], not {weight}")
     loss, gradient = distill.kd_loss(z_s, z_t, labels, temperature, weight)
     return np.asarray(loss, z_s.dtype), gradient.astype(z_s.dtype, copy=False)
 
@@ -142,8 +160,8 @@ def _loss_counts(shapes, output, **attributes):
     return Counts(special=2 * n, additions=3 * n, multiplications=n, comparisons=n)
 
 
-register("softmax", _softmax, _softmax_vjp, lambda z, axis=-1: tuple(z), _softmax_counts)
-register("log_softmax", _log_softmax, _log_softmax_vjp, lambda z, axis=-1: tuple(z), _softmax_counts)
+register("softmax", _softmax, _softmax_vjp, _softmax_shape, _softmax_counts)
+register("log_softmax", _log_softmax, _log_softmax_vjp, _softmax_shape, _softmax_counts)
 register("cross_entropy", _cross_entropy, _cross_entropy_vjp, _loss_shape(lambda z, y: (z[0],)), _loss_counts)
 register("nll_loss", _nll, _nll_vjp, _loss_shape(lambda z, y: (z[0],)), _loss_counts)
 register("mse_loss", _mse, _mse_vjp, _loss_shape(lambda a, b: tuple(a)), _loss_counts)

@@ -13,12 +13,17 @@ from .. import kernels
 from .table import Counts, register, size
 
 
+def _batch_norm_shape(x, gamma=None, beta=None, mean=None, var=None, **attributes):
+    if len(x) != 4 or not size(x):
+        raise ValueError(f"batch_norm takes (N,C,H,W), none of them empty, not shape {tuple(x)}")
+    for name, shape in (("weight", gamma), ("bias", beta), ("running_mean", mean), ("running_var", var)):
+        if shape is not None and tuple(shape) != (x[1],):
+            raise ValueError(f"{name} must have shape ({x[1]},), one number a channel, not {tuple(shape)}")
+    return tuple(x), (x[1],), (x[1],)
+
+
 def _check(x, gamma, beta, mean, var, training):
-    if x.ndim != 4:
-        raise ValueError(f"batch_norm takes (N,C,H,W), not shape {x.shape}")
-    for name, value in (("weight", gamma), ("bias", beta), ("running_mean", mean), ("running_var", var)):
-        if value is not None and value.shape != (x.shape[1],):
-            raise ValueError(f"{name} must have shape ({x.shape[1]},), one number a channel, not {value.shape}")
+    _batch_norm_shape(*(None if a is None else a.shape for a in (x, gamma, beta, mean, var)))
     if (mean is None) != (var is None) or mean is None and not training:
         raise ValueError("batch_norm outside training needs running_mean and running_var, both")
     if training and x.size // x.shape[1] < 2:
@@ -56,16 +61,18 @@ def _batch_norm_vjp(saved, dy, *statistics):
             (lambda: dy.sum(axis=(0, 2, 3))) if has_beta else None, None, None)
 
 
-def _batch_norm_shape(x, *statistics, **attributes):
-    return tuple(x), (x[1],), (x[1],)
-
-
 def _batch_norm_counts(shapes, outputs, **attributes):
     return Counts(multiplications=size(shapes[0]), additions=size(shapes[0]))
 
 
 register("batch_norm", _batch_norm, _batch_norm_vjp, _batch_norm_shape, _batch_norm_counts,
          runtime=("training",), updates=((1, 3), (2, 4)))
+
+
+def _lrn_shape(x, n, **attributes):
+    if len(x) != 4 or n < 1:
+        raise ValueError(f"local_response_norm takes (N,C,H,W) and a size of at least 1, not shape {tuple(x)} and size {n}")
+    return tuple(x)
 
 
 def _window_sum(s, n):
@@ -76,8 +83,7 @@ def _window_sum(s, n):
 
 def _lrn(x, n, alpha, beta, k):
     """y_c = x_c / (k + α/n Σ_{c' near c} x_{c'}²)^β (Krizhevsky et al. 2012, section 3.3; α divided by n as PyTorch and Caffe do)."""
-    if x.ndim != 4 or n < 1:
-        raise ValueError(f"local_response_norm takes (N,C,H,W) and a size of at least 1, not shape {x.shape} and size {n}")
+    _lrn_shape(x.shape, n)
     s = k + _window_sum(x * x, n) * x.dtype.type(alpha / n)                                              # (N,C,H,W)
     power = s ** x.dtype.type(-beta)
     return x * power, (x, s, power, n, alpha, beta)
@@ -98,4 +104,4 @@ def _lrn_counts(shapes, output, n, **attributes):
     return Counts(multiplications=3 * size(output), additions=n * size(output), special=size(output))
 
 
-register("local_response_norm", _lrn, _lrn_vjp, lambda x, **attributes: tuple(x), _lrn_counts)
+register("local_response_norm", _lrn, _lrn_vjp, _lrn_shape, _lrn_counts)

@@ -77,12 +77,12 @@ register("transpose", lambda x, axes: (x.transpose(_transpose_shape(tuple(range(
 
 
 def _concat_shape(*shapes, axis=1):
+    if not shapes or not 0 <= axis < len(shapes[0]):
+        raise ValueError(f"concat takes at least one array, and an axis of them, not {len(shapes)} arrays and axis {axis}")
     first = shapes[0]
     for other in shapes[1:]:
         if len(other) != len(first) or any(a != b for i, (a, b) in enumerate(zip(first, other)) if i != axis):
             raise ValueError(f"concat along axis {axis} needs equal other axes, not shapes {' and '.join(str(tuple(s)) for s in shapes)}")
-    if not 0 <= axis < len(first):
-        raise ValueError(f"axis must be one of {len(first)}, not {axis}")
     return tuple(sum(s[axis] for s in shapes) if i == axis else length for i, length in enumerate(first))
 
 
@@ -123,16 +123,23 @@ def shuffled(channels, groups):
 
 
 def _shuffle(x, groups):
-    order = shuffled(x.shape[1], groups)
+    order = shuffled(_channels(x.shape), groups)
     return x[:, order], order
 
 
+def _channels(x):
+    if len(x) < 2:
+        raise ValueError(f"channels are axis 1 of (N,C,…); shape {tuple(x)} has none")
+    return x[1]
+
+
 def _shuffle_shape(x, groups):
-    shuffled(x[1], groups)
+    shuffled(_channels(x), groups)
     return tuple(x)
 
 
 def _take_shape(x, indices):
+    _channels(x)
     if len(indices) < 1 or min(indices) < 0 or max(indices) >= x[1]:
         raise ValueError(f"indices must lie in 0..{x[1] - 1} (channels of shape {tuple(x)}), and be at least one, not {list(indices)}")
     return (x[0], len(indices), *x[2:])
@@ -146,7 +153,10 @@ def _take(x, indices):
 def _take_vjp(saved, dy):
     shape, indices = saved
     dx = np.zeros(shape, dy.dtype)
-    np.add.at(dx, (slice(None), indices), dy)
+    if len(set(indices)) == len(indices):
+        dx[:, indices] = dy
+    else:                                                                                 # a channel taken twice gathers both
+        np.add.at(dx, (slice(None), indices), dy)
     return (dx,)
 
 
@@ -170,7 +180,7 @@ def _pad_shape(x, padding, mode="constant", value=0.0):
 
 
 def _pad(x, padding, mode="constant", value=0.0):
-    """Every mode is a table of source rows and columns (-1: the constant), so that one gather serves all, and one scatter its vjp."""
+    """Every mode is a table of source rows and columns (-1: the constant), so that one gather serves all modes."""
     _pad_shape(x.shape, padding, mode, value)
     left, right, top, bottom = padding
     fill = {"constant_values": -1} if mode == "constant" else {}
@@ -178,13 +188,19 @@ def _pad(x, padding, mode="constant", value=0.0):
     columns = np.pad(np.arange(x.shape[3]), (left, right), MODES[mode], **fill)
     y = x[:, :, rows[:, None], columns]                                                   # (N,C,H,W) -> (N,C,OH,OW)
     inside = (rows[:, None] >= 0) & (columns >= 0)
-    return np.where(inside, y, x.dtype.type(value)), (x.shape, rows, columns, inside)
+    return np.where(inside, y, x.dtype.type(value)), (x.shape, rows, columns)
 
 
 def _pad_vjp(saved, dy):
-    shape, rows, columns, inside = saved
-    dx = np.zeros(shape, dy.dtype)
-    np.add.at(dx, (slice(None), slice(None), rows[:, None], columns), dy * inside)
+    """Each number goes back to its source: first whole rows, then whole columns."""
+    shape, rows, columns = saved
+    tall, dx = np.zeros((*shape[:3], len(columns)), dy.dtype), np.zeros(shape, dy.dtype)
+    for at, row in enumerate(rows):
+        if row >= 0:
+            tall[:, :, row] += dy[:, :, at]                                               # (N,C,OH,OW) -> (N,C,H,OW)
+    for at, column in enumerate(columns):
+        if column >= 0:
+            dx[..., column] += tall[..., at]                                              # (N,C,H,OW) -> (N,C,H,W)
     return (dx,)
 
 
