@@ -102,7 +102,8 @@ def floors(page):
 
 def outside(page):
     """The package needs numpy, numba and matplotlib; tests need pytest besides; neither ever pickles."""
-    allowed = STANDARD | {"tinyconv", "numpy"} | ({"pytest"} if page.room == "tests" else {"numba", "llvmlite", "matplotlib"})
+    allowed = STANDARD | {"tinyconv", "numpy"} | ({"numba", "llvmlite", "matplotlib"} if page.room != "tests" else
+                                                    {"pytest"} | {table.stem for table in TESTS.glob("[!t]*.py")})
     return [f"{line}: imports {name}" for line, name in page.imports if _top(name) not in allowed]
 
 

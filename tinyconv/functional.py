@@ -105,9 +105,11 @@ def dropout(x, p=0.5, training=True, rng=None):
 def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
     """Batch normalisation of x (N,C,H,W) -> (y, new running mean, new running variance).
 
-    Unlike PyTorch's it stores nothing: keep outputs 1 and 2 yourself (nn.BatchNorm2d does). Errors: ValueError naming the argument.
+    Unlike PyTorch's it stores nothing: keep outputs 1 and 2 yourself (nn.BatchNorm2d does).
+    Errors: ValueError naming the argument.
     """
-    return apply("batch_norm", x, weight, bias, running_mean, running_var, momentum=float(momentum), eps=float(eps), training=bool(training))
+    return apply("batch_norm", x, weight, bias, running_mean, running_var, momentum=float(momentum), eps=float(eps),
+                 training=bool(training))
 
 
 def local_response_norm(x, size, alpha=1e-4, beta=0.75, k=1.0):
@@ -144,7 +146,7 @@ def flatten(x, start_dim=1):
 
 
 def concat(tensors, dim=1):
-    """Tensors set side by side along `dim` (channels). Errors: TypeError for a single tensor; ValueError for shapes that do not fit."""
+    """Tensors set side by side along `dim` (channels). Errors: TypeError for one tensor, ValueError for shapes that differ."""
     if hasattr(tensors, "shape"):
         raise TypeError("tensors must be a list or tuple of them, not one")
     tensors = tuple(tensors)
@@ -205,4 +207,5 @@ def distillation_loss(student, teacher, labels, temperature=4.0, weight=0.9):
     return apply("distillation_loss", student, teacher, labels, temperature=float(temperature), weight=float(weight))
 
 
-__all__ = sorted(name for name, value in list(globals().items()) if callable(value) and not name.startswith("_") and name != "apply")
+__all__ = sorted(name for name, value in list(globals().items())
+                 if callable(value) and not name.startswith("_") and name != "apply")

@@ -13,7 +13,8 @@ How far apart may the two numbers be? With g = J^T u, the gradient:
 
 ‖g ∘ v‖ is the size that the sum g · v usually has: where it happens to come out near 0, no more digits are asked. The
 second term is the rounding of y (8 units in its last place), blown up by 1/ε; the third is for the error of the central
-difference, ε²/6 times a third derivative, where the first one is 0. So a small f is checked as sharply as a large one.
+difference, ε²/6 times a third derivative, where the first one is 0. So functions of size 1e-6 and of size 1e9 are both
+checked to six digits or so.
 """
 import numpy as np
 
@@ -24,19 +25,21 @@ class GradientError(AssertionError):
     """The gradient and the difference quotient disagree; the message prints both."""
 
 
-def gradcheck(f, *arrays, eps=1e-5, rtol=1e-6, atol=1e-10, seed=0, parameters=(), directions=2, verbose=False):
-    """Compare the gradient of `f` with central differences along random directions; True if they agree (formulas: this page's top).
+def gradcheck(f, *arrays, eps=1e-5, rtol=1e-6, atol=1e-9, seed=0, parameters=(), directions=2, verbose=False):
+    """Compare the gradient of `f` with central differences along random directions; True if they agree (formulas: see above).
 
     f takes Tensors of `arrays` (float64; integer arrays pass through without gradient) and returns a Tensor or a tuple.
     `parameters` are further Tensors inside f, checked along with the inputs; their data and gradients stay as they were.
-    Cost: `directions` times two forward passes and one forward with backward. Errors: GradientError printing both numbers; TypeError for
-    float32; ValueError if f is not a function of its inputs alone (two calls differ), changes them in place, or leaves the tape.
+    Cost: `directions` times two forward passes and one forward with backward. Errors: GradientError printing both numbers;
+    TypeError for float32; ValueError if f is not a function of its inputs alone (two calls differ), changes them in place, or
+    leaves the tape.
 
     >>> tc.gradcheck(lambda x: (x * x).sum(), np.array([1.0, -2.0]))
     True
     """
     arrays, parameters = [np.asarray(a) for a in arrays], list(parameters)
-    for name, a in (*((f"argument {i}", a) for i, a in enumerate(arrays)), *((f"parameter {i}", p.data) for i, p in enumerate(parameters))):
+    for name, a in (*((f"argument {i}", a) for i, a in enumerate(arrays)),
+                    *((f"parameter {i}", p.data) for i, p in enumerate(parameters))):
         if a.dtype.kind == "f" and a.dtype != np.float64:
             raise TypeError(f"gradcheck needs float64, {name} is {a.dtype}: float32 leaves one or two digits of the quotient")
     rng = np.random.default_rng(seed)
@@ -83,8 +86,8 @@ def _check_direction(f, arrays, parameters, values, rng, eps, rtol, atol, verbos
     if verbose:
         print(f"numeric {numeric:.12g}   analytic {analytic:.12g}")
     if not abs(numeric - analytic) <= allowed:
-        raise GradientError(f"difference quotient {numeric:.12g}, gradient {analytic:.12g}, apart by {abs(numeric - analytic):.3g} "
-                            f"(allowed {allowed:.3g})")
+        raise GradientError(f"difference quotient {numeric:.12g}, gradient {analytic:.12g}, "
+                            f"apart by {abs(numeric - analytic):.3g} (allowed {allowed:.3g})")
 
 
 def _check_pure(f, arrays, parameters, values):

@@ -67,7 +67,7 @@ class Node:
         return dx
 
     def free(self):
-        """Let go of what was kept for backward, so that a loss that is still at hand does not hold a whole network's activations."""
+        """Let go of what was kept for backward: a loss still at hand then holds no network's activations."""
         self.saved, self.parents, self.freed = None, (), True
 
 
@@ -114,7 +114,7 @@ class Tensor:
             self.requires_grad_()
 
     def requires_grad_(self, requires_grad=True):
-        """Ask for a gradient (or not), in place; only float32 and float64 can have one, and a result on the tape cannot leave it."""
+        """Ask for a gradient (or not), in place; only float32 and float64 can have one, and results cannot leave the tape."""
         if not requires_grad and self._node is not None:
             raise RuntimeError("this tensor is the result of an operation on the tape; detach() gives its array without history")
         if requires_grad and self.data.dtype not in (np.float32, np.float64):
@@ -164,7 +164,7 @@ class Tensor:
             raise RuntimeError("backward needs a tensor that came from one with requires_grad=True, outside no_grad()")
         if grad is None:
             if self.data.size != 1:
-                raise RuntimeError(f"backward of shape {self.shape} needs grad, an array of that shape; only one number needs none")
+                raise RuntimeError(f"backward of shape {self.shape} needs grad, an array of that shape: only one number needs none")
             grad = np.ones_like(self.data)
         grad = grad.data if isinstance(grad, Tensor) else grad if isinstance(grad, np.ndarray) else np.asarray(grad, self.dtype)
         if grad.shape != self.shape or grad.dtype != self.dtype:
@@ -216,7 +216,7 @@ class Tensor:
     def __truediv__(self, other): return _apply("div", self, other)
     def __rtruediv__(self, other): return _apply("div", other, self)
     def __neg__(self): return _apply("neg", self)
-    def __pow__(self, exponent): return _apply("pow", self, exponent=exponent)
+    def __pow__(self, exponent): return _apply("pow", self, exponent=_number(exponent))
     def __matmul__(self, other): return _apply("matmul", self, other)
     def __rmatmul__(self, other): return _apply("matmul", other, self)
 
@@ -243,7 +243,7 @@ class Tensor:
 
     def clip(self, low, high):
         """min(max(x, low), high), number by number."""
-        return _apply("clip", self, low=low, high=high)
+        return _apply("clip", self, low=_number(low), high=_number(high))
 
     def sum(self, axis=None, keepdims=False):
         """The sum over `axis` (None: all)."""
@@ -259,7 +259,8 @@ class Tensor:
 
     def reshape(self, *shape):
         """The same numbers in another shape; one length may be -1."""
-        return _apply("reshape", self, shape=[operator.index(s) for s in (shape[0] if len(shape) == 1 and not np.isscalar(shape[0]) else shape)])
+        lengths = shape[0] if len(shape) == 1 and not np.isscalar(shape[0]) else shape
+        return _apply("reshape", self, shape=[operator.index(s) for s in lengths])
 
     def transpose(self, *axes):
         """The axes in another order (reversed if none is given), as NumPy's transpose."""
@@ -274,6 +275,11 @@ class Tensor:
 def _apply(name, *inputs, **attributes):
     from .ops import apply
     return apply(name, *inputs, **attributes)
+
+
+def _number(value):
+    """A NumPy number as the Python number it is: attributes are JSON, and do not widen float32."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _axes(axis):

@@ -1,8 +1,8 @@
 """Training: the loop, its progress line, its history, and what it refuses.
 
-One step: pictures in, scores out, the loss, its gradient, one move of the optimiser. Before the move the loss and every gradient must be
-finite; otherwise training stops, says in which epoch, step and layer the first bad number arose, and leaves parameters
-and running statistics as they were before that step.
+One step: pictures in, scores out, the loss, its gradient, one move of the optimiser. Before the move the loss and
+every gradient must be finite; otherwise training stops, says in which epoch, step and layer the first bad number arose, and
+leaves parameters and running statistics as they were before that step.
 """
 import sys
 import time
@@ -20,7 +20,7 @@ class NonFiniteLoss(FloatingPointError):
 
 
 class History(list):
-    """One dict an epoch: epoch, loss, accuracy, lr, seconds, and val_accuracy where there was validation. `best` is the best of them."""
+    """One dict an epoch: epoch, loss, accuracy, lr, seconds, and val_accuracy where there was validation; `best` of them."""
 
     @property
     def best(self):
@@ -42,8 +42,9 @@ def as_batch(images):
 
 
 def fit(model, images, labels, epochs=10, batch_size=64, lr=0.1, momentum=0.9, weight_decay=5e-4, warmup=0.1, label_smoothing=0.0,
-        optimizer=None, loss=None, augment=None, validation=None, keep_best=False, checkpoint=None, seed=0, progress=True, after_step=None):
-    """Train `model` in place on images (N,C,H,W) and integer labels (N,); returns the History, and leaves the model in evaluation mode.
+        optimizer=None, loss=None, augment=None, validation=None, keep_best=False, checkpoint=None, seed=0, progress=True,
+        after_step=None):
+    """Train `model` in place on images (N,C,H,W) and integer labels (N,); returns the History, the model in evaluation mode.
 
     lr, momentum, weight_decay   of SGD with Nesterov momentum, the learning rate a cosine with `warmup` (a fraction of all steps)
     optimizer      another optimiser (lr is then its own), under the same schedule
@@ -61,7 +62,8 @@ def fit(model, images, labels, epochs=10, batch_size=64, lr=0.1, momentum=0.9, w
     if labels.dtype.kind not in "iu":
         raise TypeError(f"labels must be integers, not {labels.dtype}")
     if epochs < 1 or batch_size < 1 or not 0 <= warmup < 1:
-        raise ValueError(f"epochs and batch_size must be at least 1 and warmup in [0, 1), not {epochs}, {batch_size} and {warmup}")
+        raise ValueError("epochs and batch_size must be at least 1 and warmup in [0, 1), "
+                         f"not {epochs}, {batch_size} and {warmup}")
     rng = np.random.default_rng(seed)
     model.seed(rng.spawn(1)[0])
     loss = loss or classification_loss(label_smoothing)
@@ -81,14 +83,16 @@ def fit(model, images, labels, epochs=10, batch_size=64, lr=0.1, momentum=0.9, w
             total, seen = total + value * len(y), seen + len(y)
             right += int((scores.argmax(axis=1) == y).sum())
             if progress and (step == steps or step % max(1, steps // 20) == 0):
-                _line(f"epoch {epoch}/{epochs}  {seen:>{len(str(len(images)))}}/{len(images)}  loss {total / seen:.4f}  accuracy {right / seen:.4f}")
+                _line(f"epoch {epoch}/{epochs}  {seen:>{len(str(len(images)))}}/{len(images)}  "
+                      f"loss {total / seen:.4f}  accuracy {right / seen:.4f}")
         row = dict(epoch=epoch, loss=total / seen, accuracy=right / seen, lr=optimizer.lr, seconds=time.perf_counter() - begin)
         if validation is not None:
             row["val_accuracy"] = accuracy(model, *validation)
         history.append(row)
         if progress:
             told = f"  test {row['val_accuracy']:.4f}" if validation is not None else ""
-            _line(f"epoch {epoch}/{epochs}  loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}{told}  {row['seconds']:.1f} s", end="\n")
+            _line(f"epoch {epoch}/{epochs}  loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}{told}  {row['seconds']:.1f} s",
+                  end="\n")
         if (keep_best or checkpoint) and history.best is row:
             best_state = model.state_dict()
             if checkpoint:
@@ -108,7 +112,8 @@ def _step(model, optimizer, loss, x, y, where):
         finite = bool(np.isfinite(value.data))
         if finite:
             value.backward()
-            finite = all(np.isfinite(a).all() for a in (*(p.grad for p in optimizer.params if p.grad is not None), *model.buffers()))
+            gradients = [p.grad for p in optimizer.params if p.grad is not None]
+            finite = all(np.isfinite(a).all() for a in (*gradients, *model.buffers()))
     if not finite:
         optimizer.zero_grad()
         for module, held in buffers:
@@ -174,7 +179,7 @@ def predict(model, images, batch_size=250):
 
 
 def accuracy(model, images, labels, batch_size=250):
-    """The fraction of pictures whose highest score is their label's: a number in [0, 1]. Errors: ValueError unless equally many."""
+    """The fraction of pictures whose highest score is their label's, in [0, 1]. Errors: ValueError unless equally many."""
     if np.shape(labels) != (len(images),):
         raise ValueError(f"labels must have shape ({len(images)},), one a picture, not {np.shape(labels)}")
     return float((predict(model, images, batch_size).argmax(axis=1) == np.asarray(labels)).mean())

@@ -1,7 +1,9 @@
 """Training a graph on: a transform leaves a network that has lost something, and a few epochs give most of it back."""
+import numpy as np
+
 from .. import train
 from ..graph import Network
-from .pruning import _check_graph
+from ._checks import check_graph
 
 
 def finetune(g, images, labels, epochs=2, lr=0.02, keep_zeros=False, history=None, **options):
@@ -9,13 +11,15 @@ def finetune(g, images, labels, epochs=2, lr=0.02, keep_zeros=False, history=Non
 
     keep_zeros  weights that are exactly 0 stay 0 (after `sparsify`). history: a list that receives the epochs. Options: train.fit's.
     """
-    _check_graph(g)
+    check_graph(g)
     net = Network(g)
-    masks = {name: p.data != 0 for name, p in net.named_parameters() if p.ndim > 1} if keep_zeros else {}
+    if not net._parameters:
+        raise ValueError("g must have parameters to train; this one has none (an integer network is trained before it is quantized)")
+    zeros = [(p, p.data == 0) for p in net.parameters() if p.ndim > 1]
 
     def after_step(model):
-        for name, mask in masks.items():
-            model._parameters[name].data *= mask
+        for p, gone in zeros:
+            np.copyto(p.data, 0, where=gone)
     rows = train.fit(net, images, labels, epochs=epochs, lr=lr, after_step=after_step if keep_zeros else None, **options)
     if history is not None:
         history.extend(rows)

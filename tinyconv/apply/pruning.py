@@ -1,34 +1,18 @@
 """Pruning carried through a network. `prune` removes coupled groups of channels: every array gets smaller. `sparsify` only zeroes.
 
-A group's score is the mean over its filters of the filter's score (Σ|w|, sqrt Σw², or random), each divided by the mean score of its
-layer, so that layers of different size can be ranked together. scope="global" ranks all groups of the network in one list;
-"uniform" takes the same share of every family of groups (the groups that live in the same layers).
+A group's score is the mean over its filters of the filter's score (Σ|w|, or sqrt Σw²), each divided by the mean score of its layer, so
+that layers of different size can be ranked together; the random control draws one number a group. scope="global" ranks all
+groups of the network in one list; "uniform" takes the same share of every family of groups (the groups that live in the same layers).
 """
 import numpy as np
 
 from ..compress import prune as pure
 from ..cost import macs as macs_of
 from ..graph import couple, remove_channels
+from ._checks import check_graph, layer_weights
 
-CRITERIA = ("l1", "l2", "random")
+CRITERIA = {"l1": pure.l1_scores, "l2": pure.l2_scores, "random": None}
 SCOPES = ("global", "uniform")
-
-
-def _check_graph(g):
-    from ..graph import Graph
-    if not isinstance(g, Graph):
-        raise TypeError(f"g must be a Graph (tc.trace a model, or net.graph of a Network), not {type(g).__name__}")
-
-
-def _filter_scores(g, criterion, seed):
-    """weight name -> one score a filter, divided by the layer's mean score."""
-    rng, scores = np.random.default_rng(seed), {}
-    for node in g.nodes:
-        if node.op in ("conv2d", "linear") and node.inputs[1] not in scores:
-            w = g.array(node.inputs[1])
-            score = pure.random_scores(w, rng) if criterion == "random" else {"l1": pure.l1_scores, "l2": pure.l2_scores}[criterion](w)
-            scores[node.inputs[1]] = score / (score.mean() or 1.0)
-    return scores
 
 
 def group_scores(g, criterion="l1", seed=0, coupling=None):
@@ -36,17 +20,27 @@ def group_scores(g, criterion="l1", seed=0, coupling=None):
 
     families[i] names the layers whose filters group i consists of; groups of one family compete with each other under "uniform".
     """
+    check_graph(g)
     if criterion not in CRITERIA:
         raise ValueError(f"criterion must be one of {', '.join(CRITERIA)}, not {criterion!r}")
-    filters = _filter_scores(g, criterion, seed)
-    roots, scores, families = [], [], []
-    for root, bound in sorted((coupling or couple(g)).groups.items()):
-        members = [(b.name, filters[b.name][b.index]) for b in bound if b.axis == 0 and b.name in filters]
-        if members:
-            roots.append(root)
-            scores.append(float(np.mean([score for _, score in members])))
-            families.append(tuple(sorted({name for name, _ in members})))
-    return np.array(roots), np.array(scores), families
+    members = {}                                                                  # root -> its filters, as (weight name, index)
+    weights = layer_weights(g)
+    for root, bound in (coupling or couple(g)).groups.items():
+        filters = [(b.name, b.index) for b in bound if b.axis == 0 and b.name in weights]
+        if filters:
+            members[root] = filters
+    roots, families = np.array(list(members), dtype=np.int64), [tuple(sorted({name for name, _ in f})) for f in members.values()]
+    if criterion == "random":
+        if seed is None:
+            raise ValueError("seed must be an integer or a numpy Generator, not None: the control has to be repeatable")
+        return roots, np.random.default_rng(seed).random(len(roots)), families
+    relative = {name: _relative(CRITERIA[criterion](w)) for name, w in weights.items()}
+    return roots, np.array([np.mean([relative[name][i] for name, i in filters]) for filters in members.values()]), families
+
+
+def _relative(scores):
+    """Scores of one layer's filters, divided by their mean."""
+    return scores / (scores.mean() or 1.0)
 
 
 def _order(scores, families, scope):
@@ -61,13 +55,12 @@ def _order(scores, families, scope):
 
 
 def _never_empty(coupling, roots, order):
-    """The order without the last group of each value: the highest-ranked one that a value would otherwise lose stays."""
-    left = {}
+    """The order without those groups that would be the last of a value: they stay."""
+    left, where = {}, {}
     for name, ids in coupling.ids.items():
-        left[name] = len(set(coupling.roots(ids).tolist()))
-    where = {}
-    for name, ids in coupling.ids.items():
-        for root in set(coupling.roots(ids).tolist()):
+        own = set(coupling.roots(ids).tolist())
+        left[name] = len(own)
+        for root in own:
             where.setdefault(root, []).append(name)
     going = []
     for i in order:
@@ -93,7 +86,7 @@ def prune(g, ratio=None, criterion="l1", scope="global", macs=None, seed=0):
     >>> tc.cost.macs(half) <= tc.cost.macs(g) // 2
     True
     """
-    _check_graph(g)
+    check_graph(g)
     if scope not in SCOPES:
         raise ValueError(f"scope must be one of {', '.join(SCOPES)}, not {scope!r}")
     if (ratio is None) == (macs is None):
@@ -102,9 +95,9 @@ def prune(g, ratio=None, criterion="l1", scope="global", macs=None, seed=0):
         raise ValueError(f"ratio must lie in [0, 1), not {ratio}")
     coupling = couple(g)
     roots, scores, families = group_scores(g, criterion, seed, coupling)
-    going = _never_empty(coupling, roots, _order(scores, families, scope)) if len(roots) else []
+    going = _never_empty(coupling, roots, _order(scores, families, scope))
     if ratio is not None:
-        return remove_channels(g, roots[_by_ratio(going, families, ratio, scope)] if going else [], coupling)
+        return remove_channels(g, [roots[i] for i in _by_ratio(going, families, ratio, scope)], coupling)
     return _to_budget(g, coupling, roots, going, macs)
 
 
@@ -125,17 +118,20 @@ def _by_ratio(going, families, ratio, scope):
 
 def _to_budget(g, coupling, roots, going, budget):
     """Bisection for the least number of groups that must go; MACs fall with each."""
+    def smaller(count):
+        return remove_channels(g, [roots[i] for i in going[:count]], coupling)
+
     def macs_without(count):
-        return macs_of(remove_channels(g, roots[going[:count]] if count else [], coupling))
+        return macs_of(smaller(count))
 
     least = macs_without(len(going))
-    if budget < least:
+    if not budget >= least:                                       # NaN is refused too
         raise ValueError(f"macs must be at least {least:,} (one group left in every layer), not {budget:,}")
     low, high = 0, len(going)                                     # macs_without(high) <= budget
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if macs_without(middle) <= budget else (middle + 1, high)
-    return remove_channels(g, roots[going[:high]] if high else [], coupling)
+    return smaller(high)
 
 
 def sparsify(g, sparsity, scope="global"):
@@ -144,10 +140,9 @@ def sparsify(g, sparsity, scope="global"):
 
     Nothing gets smaller or faster by this; a sparse encoding may. `finetune(…, keep_zeros=True)` trains the rest.
     """
-    _check_graph(g)
+    check_graph(g)
     if scope not in SCOPES:
         raise ValueError(f"scope must be one of {', '.join(SCOPES)}, not {scope!r}")
-    names = list(dict.fromkeys(node.inputs[1] for node in g.nodes if node.op in ("conv2d", "linear")))
-    weights = [g.array(name) for name in names]
-    masks = pure.global_magnitude(weights, sparsity) if scope == "global" else [pure.magnitude(w, sparsity) for w in weights]
-    return g.with_arrays({name: pure.masked(w, mask) for name, w, mask in zip(names, weights, masks)})
+    weights = layer_weights(g)
+    masks = pure.global_magnitude(list(weights.values()), sparsity) if scope == "global" else [pure.magnitude(w, sparsity) for w in weights.values()]
+    return g.with_arrays({name: pure.masked(w, mask) for (name, w), mask in zip(weights.items(), masks)})

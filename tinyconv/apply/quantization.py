@@ -3,17 +3,17 @@
 1. fold every BatchNorm into its convolution;  2. run calibration pictures and note the range of every value;  3. give each value
 a scale and zero point, each filter a scale of its own;  4. write the same network with integer operations:
     acc = Σ (q_x - Z_x) q_w + q_b,   q_y = clip(round(acc S_x S_w / S_y + Z_y))
-An activation behind a layer costs nothing: it is the range to which the result is clipped. Only the first node (quantize) and the last
-(dequantize) touch floats. `INTEGER` has an entry for every operation of the table: how it is written in integers, or why not.
+An activation behind a layer costs nothing: it is the range to which the result is clipped; one whose input others read too clips the
+codes. Only the first node (quantize) and the last (dequantize) touch floats. `INTEGER` has an entry for every operation of the table: how it is written in integers, or why not.
 """
 import numpy as np
 
 from .. import train
 from ..compress import quantize as pure
-from ..graph import Graph, GraphError, Node, fold_batch_norms, run
+from ..graph import Graph, GraphError, Node, fold_batch_norms, run, shapes
 from ..graph.structure import unused
 from ..ops import TABLE
-from .pruning import _check_graph
+from ._checks import check_graph
 
 RULES = ("onnx",)
 CLIPS = {"relu": (0.0, None), "relu6": (0.0, 6.0)}
@@ -23,10 +23,10 @@ class _Builder:
     """The integer network while it is being written: nodes, buffers, and the (scale, zero point) of every value."""
 
     def __init__(self, g, ranges, bits, per_channel, rule):
-        self.g, self.bits, self.per_channel, self.rule = g, bits, per_channel, rule
+        self.g, self.bits, self.per_channel, self.rule, self.shapes = g, bits, per_channel, rule, shapes(g)
         self.scales = {name: pure.affine(low, high) for name, (low, high) in ranges.items()}
         self.nodes, self.buffers, self.renamed = [], {}, {}
-        self.taken = set(g.inputs) | {o for node in g.nodes for o in node.outputs}
+        self.taken = {*g.inputs, *g.producers()}
 
     def source(self, name):
         """What stands for float value `name` in the integer network."""
@@ -56,15 +56,21 @@ def _weighted(b, node, clip, output):
     x, w, bias = (*node.inputs, None)[:3]
     x_scale, x_zero = b.qparams(x)
     y_scale, y_zero = b.qparams(output)
+    if not all(name is None or name in b.g.parameters or name in b.g.buffers for name in (w, bias)):
+        raise GraphError(f"{node.outputs[0]}: {node.op} has an integer form for a weight and bias that are arrays, not for computed ones")
+    if node.op == "linear" and len(b.shapes[x]) != 2:
+        raise GraphError(f"{node.outputs[0]}: linear has an integer form for inputs (N,C), not for shape {b.shapes[x]}")
     weight = b.g.array(w)
-    codes, w_scale = pure.quantize_weight(weight, bits=b.bits, axis=0 if b.per_channel else None)
     offset = np.zeros(len(weight), np.float32) if bias is None else b.g.array(bias)
-    fitting = pure.scale_that_fits_bias(np.broadcast_to(w_scale, len(weight)), offset, x_scale)
-    if not np.array_equal(fitting, np.broadcast_to(w_scale, len(weight))):
-        w_scale = fitting
-        q_min, q_max = pure.code_range(b.bits, narrow=True)
-        codes = pure.quantize(weight, w_scale, 0, q_min, q_max, axis=0)
+    codes, w_scale = pure.quantize_weight(weight, bits=b.bits, axis=0 if b.per_channel else None)
+    needed = pure.scale_that_fits_bias(np.broadcast_to(w_scale, len(weight)), offset, x_scale)
+    if (needed != w_scale).any():                                            # a vanishing weight: the bias must fit into 32 bits
+        w_scale = needed
+        codes = pure.quantize(weight, w_scale, 0, *pure.code_range(b.bits, narrow=True), axis=0)
     q_bias = pure.quantize_bias(offset, x_scale, w_scale)
+    reach = int(pure.accumulator_bound(codes, q_bias, x_zero).max())
+    if reach > pure.INT32_MAX:
+        raise ValueError(f"{node.outputs[0]}: the sums of {node.op} could reach {reach:,}, which int32 does not hold; split the layer")
     stem = w.removesuffix("weight")
     names = (b.buffer(w, codes), b.buffer(f"{stem}bias", q_bias), b.buffer(f"{stem}scale", np.atleast_1d(np.float32(w_scale))))
     q_min, q_max = _limits(y_scale, y_zero, clip)
@@ -105,16 +111,21 @@ def _nothing(b, node, clip, output):
     b.scales[output], b.renamed[output] = b.scales[node.inputs[0]], b.source(node.inputs[0])
 
 
-_FUSED = "an activation has an integer form as part of the convolution, linear layer, sum or average before it, whose only reader it is"
+def _clipped(b, node, clip, output):
+    """An activation that could not become part of the layer before it clips codes, in the scale they have."""
+    b.scales[output] = b.scales[node.inputs[0]]
+    low, high = _limits(*b.qparams(output), CLIPS[node.op])
+    b.nodes.append(Node("clip", (b.source(node.inputs[0]),), (output,), dict(low=low, high=high), node.module))
+
+
 _FLOAT = "it has no integer form; keep the layer in float"
 
 INTEGER = {
     **{name: _FLOAT for name in TABLE},
-    **dict.fromkeys(("relu", "relu6"), _FUSED),
     **dict.fromkeys(("cross_entropy", "nll_loss", "mse_loss", "kl_div", "distillation_loss"), "a loss is no layer; trace the network without it"),
     **dict.fromkeys(("quantize", "dequantize", "qconv2d", "qlinear", "qadd", "qglobal_average_pool"), "the network is quantized already"),
     "batch_norm": "BatchNorm is folded into the convolution before it; this one follows none, or shares it with another reader",
-    "conv2d": _weighted, "linear": _weighted, "add": _add, "adaptive_avg_pool2d": _average,
+    "conv2d": _weighted, "linear": _weighted, "add": _add, "adaptive_avg_pool2d": _average, "relu": _clipped, "relu6": _clipped,
     "flatten": _moved, "reshape": _moved, "channel_shuffle": _moved, "take_channels": _moved, "slice": _moved, "dropout": _nothing,
 }
 
@@ -130,8 +141,9 @@ def calibrate(g, images, batch_size=100, observe=pure.observe_min_max):
         for name, y in zip(node.outputs, outputs):
             if isinstance(y, np.ndarray) and y.dtype.kind == "f":
                 ranges[name] = _observed(ranges.get(name), y, name, observe)
-    if len(images) < 1:
-        raise ValueError("calibration must hold at least one picture")
+    images = np.asarray(images)
+    if images.dtype.kind not in "fu" or images.ndim < 2 or len(images) < 1:
+        raise ValueError(f"calibration must be pictures, uint8 or floats, at least one, not {images.dtype} of shape {images.shape}")
     for at in range(0, len(images), batch_size):
         x = train.as_batch(images[at:at + batch_size])
         for name in g.inputs:
@@ -147,7 +159,7 @@ def _observed(seen, x, name, observe):
 
 
 def _fusions(g):
-    """layer node output -> (activation node): activations that are the only reader of an addable layer."""
+    """output of a layer -> the activation that becomes part of it: the only reader of a layer that can clip."""
     readers, fused = g.consumers(), {}
     for node in g.nodes:
         following = readers.get(node.outputs[0], [])
@@ -165,34 +177,30 @@ def quantize(g, calibration, bits=8, per_channel=True, rule="onnx", batch_size=1
     Errors: GraphError naming an operation that has no integer form and why; ValueError for calibration data that is empty, NaN
     or of the wrong shape, and for weights and biases that could overflow the accumulator.
     """
-    _check_graph(g)
+    check_graph(g)
     if rule not in RULES:
         raise ValueError(f"rule must be one of {', '.join(RULES)}, not {rule!r}")
     if len(g.inputs) != 1 or len(g.outputs) != 1:
         raise GraphError(f"an integer network has one input and one output, this one {len(g.inputs)} and {len(g.outputs)}")
     folded = fold_batch_norms(g)
     for node in folded.nodes:
-        if isinstance(INTEGER[node.op], str) and node.op not in CLIPS:
+        if isinstance(INTEGER[node.op], str):
             raise GraphError(f"{node.outputs[0]}: {node.op} cannot be quantized: {INTEGER[node.op]}")
     b = _Builder(folded, calibrate(folded, calibration, batch_size), bits, per_channel, rule)
-    fused = _fusions(folded)
-    done = {node.outputs[0] for node in fused.values()}
-    name = next(iter(folded.inputs))
-    scale, zero_point = b.qparams(name)
-    codes = unused(f"{name}/codes", b.taken)
+    (name,), (last,) = folded.inputs, folded.outputs
+    codes = b.renamed[name] = unused(f"{name}/codes", b.taken)
     b.taken.add(codes)
-    b.renamed[name] = codes
+    scale, zero_point = b.qparams(name)
     b.nodes.append(Node("quantize", (name,), (codes,), dict(scale=scale, zero_point=zero_point)))
+    fused = _fusions(folded)
+    done = {activation.outputs[0] for activation in fused.values()}
     for node in folded.nodes:
-        if node.outputs[0] in done:
-            continue
-        rule_of = INTEGER[node.op]
-        if isinstance(rule_of, str):
-            raise GraphError(f"{node.outputs[0]}: {node.op} cannot be quantized: {rule_of}")
-        activation = fused.get(node.outputs[0])
-        rule_of(b, node, CLIPS[activation.op] if activation else (None, None), (activation or node).outputs[0])
-    last = folded.outputs[0]
+        if node.outputs[0] not in done:
+            activation = fused.get(node.outputs[0])
+            INTEGER[node.op](b, node, CLIPS[activation.op] if activation else (None, None), (activation or node).outputs[0])
     scale, zero_point = b.qparams(last)
     result = unused(f"{last}/float", b.taken)
     b.nodes.append(Node("dequantize", (b.source(last),), (result,), dict(scale=scale, zero_point=zero_point)))
-    return Graph(folded.inputs, tuple(b.nodes), (result,), {}, b.buffers)
+    made = Graph(folded.inputs, tuple(b.nodes), (result,), {}, b.buffers)
+    shapes(made)                                                             # an integer operation takes fewer shapes than its float form
+    return made

@@ -75,7 +75,7 @@ def count(kernel, *arguments):
     and integer arrays pass through. Slow on purpose: use small shapes.
 
     >>> from tinyconv.kernels import gemm
-    >>> tc.cost.count(gemm.plain_matmul, np.ones((2, 3)), np.ones((3, 4)), np.zeros((2, 4)))
+    >>> tc.cost.count(gemm.product, np.ones((2, 3)), np.ones((3, 4)), np.zeros((2, 4)))
     Executed(multiplications=24, additions=24)
     """
     from ..kernels import _jit

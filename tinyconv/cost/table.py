@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from .. import graph as graphs
 from ..formulas import conv2d_geometry, conv2d_interior_macs
+from ..graph.tracing import input_shapes
 from ..ops import Counts, lookup
 from ..ops.table import size
 
@@ -64,22 +65,24 @@ def _macs(node, shapes, counts, convention):
 def summary(model_or_graph, input_shape=None, convention="paper"):
     """The cost table of a Module (with the input_shape (N,C,H,W) it sees) or of a Graph: `.params`, `.macs`, `.rows`; print it.
 
-    Nothing is computed: a Module is traced on shapes alone. Errors: ValueError for an unknown convention or a missing shape.
+    A model of several inputs has a list of shapes. Nothing is computed: a Module is traced on shapes alone.
+    Errors: ValueError for an unknown convention, and a shape that is missing or not the graph's.
 
     >>> tc.cost.summary(tc.models.mobilenet_v2(rng=0), (1, 3, 224, 224)).macs
     300774272
     """
     if convention not in CONVENTIONS:
         raise ValueError(f"convention must be one of {', '.join(CONVENTIONS)}, not {convention!r}")
-    g = model_or_graph.graph if isinstance(model_or_graph, graphs.Network) else model_or_graph
+    g = model_or_graph.structure if isinstance(model_or_graph, graphs.Network) else model_or_graph
     if not isinstance(g, graphs.Graph):
         if input_shape is None:
             raise ValueError("input_shape must be given for a Module: (N, C, H, W)")
         g = graphs.trace(g, input_shape, check=False)
-    shapes = graphs.shapes(g, batch=1 if input_shape is None else input_shape[0])
-    for name, shape in g.inputs.items() if input_shape is not None and len(g.inputs) == 1 else ():
-        if tuple(shape) != tuple(input_shape[1:]):
-            raise ValueError(f"input_shape must be (N, {', '.join(map(str, shape))}), as the graph was traced, not {tuple(input_shape)}")
+    given = [] if input_shape is None else input_shapes(input_shape)
+    for (name, shape), own in zip(g.inputs.items(), given):
+        if own[1:] != tuple(shape):
+            raise ValueError(f"input_shape of {name!r} must be (N, {', '.join(map(str, shape))}), as the graph was traced, not {own}")
+    shapes = graphs.shapes(g, batch=given[0][0] if given else 1)
     rows, seen = [], set()
     for node in g.nodes:
         made = [shapes[name] for name in node.outputs]

@@ -1,25 +1,8 @@
 """Pictures a person would rather look at than read: accuracy against cost, and how training went.
 
-Matplotlib is imported inside the functions. Each returns its figure; `save` writes it (by the ending: .png, .svg, .pdf) without a screen.
+Matplotlib is imported inside the functions. Each returns its figure, which `draw.save` writes to a file.
 """
-COLOURS = ("#1b6ca8", "#d1495b", "#2e933c", "#edae49", "#6a4c93", "#3d3d3d", "#0b7a75", "#b36a5e")
-
-
-def _figure(columns=1, size=(6.4, 4.4)):
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    figure = Figure(figsize=(size[0] * columns, size[1]), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, [figure.add_subplot(1, columns, i + 1) for i in range(columns)]
-
-
-def _finish(axes, title, x, y):
-    axes.set_title(title, fontsize=11, loc="left")
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
-    axes.grid(True, linewidth=0.5, alpha=0.35)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+from .canvas import COLOURS, finish, panels, sheet
 
 
 def _place(axes, points, labels, colours):
@@ -55,9 +38,9 @@ def accuracy_against_cost(rows, costs, title="Accuracy against cost"):
 
     rows: dicts with "name", "accuracy" and the keys of `costs`; costs: key -> label of its axis. Cheap and good is at the upper left.
     """
-    figure, panels = _figure(len(costs))
+    figure, frames = panels(len(costs))
     colours = [COLOURS[i % len(COLOURS)] for i in range(len(rows))]
-    for axes, (key, label) in zip(panels, costs.items()):
+    for axes, (key, label) in zip(frames, costs.items()):
         points = [(row[key], 100 * row["accuracy"]) for row in rows]
         for row, point, colour in zip(rows, points, colours):
             if row.get("parent") is not None:
@@ -68,8 +51,8 @@ def accuracy_against_cost(rows, costs, title="Accuracy against cost"):
         room = max(1.0, 0.25 * (highest - lowest))
         axes.set_ylim(lowest - room, highest + room)
         axes.set_xlim(0, 1.28 * max(p[0] for p in points))
-        _finish(axes, title if axes is panels[0] else "", label, "test accuracy (%)")
-    for axes, (key, label) in zip(panels, costs.items()):
+        finish(axes, title if axes is frames[0] else "", label, "test accuracy (%)")
+    for axes, (key, label) in zip(frames, costs.items()):
         _place(axes, [(row[key], 100 * row["accuracy"]) for row in rows], [row["name"] for row in rows], colours)
     return figure
 
@@ -79,14 +62,16 @@ def history(histories, title="Training"):
 
     histories: name -> what train.fit returned, one line each, named in the legend. Returns the figure.
     """
-    figure, (left, right) = _figure(2, (5.2, 3.6))
+    figure, (left, right) = panels(2, size=(5.2, 3.6))
     for (name, rows), colour in zip(histories.items(), COLOURS):
         epochs = [row["epoch"] for row in rows]
         left.plot(epochs, [row["loss"] for row in rows], marker="o", markersize=3, color=colour, label=name)
         key = "val_accuracy" if "val_accuracy" in rows[0] else "accuracy"
         right.plot(epochs, [100 * row[key] for row in rows], marker="o", markersize=3, color=colour, label=name)
-    _finish(left, title, "epoch", "training loss")
-    _finish(right, "", "epoch", "test accuracy (%)" if any("val_accuracy" in rows[0] for rows in histories.values()) else "training accuracy (%)")
+    finish(left, title, "epoch", "training loss")
+    finish(right, "", "epoch", "test accuracy (%)" if any("val_accuracy" in rows[0] for rows in histories.values()) else "training accuracy (%)")
+    for axes in (left, right):
+        axes.xaxis.get_major_locator().set_params(integer=True)
     left.legend(frameon=False, fontsize=8)
     return figure
 
@@ -96,11 +81,8 @@ def pictures(images, titles=None, columns=10, size=0.9):
 
     titles: a word over each. size: inches a picture. Returns the figure.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     rows = -(-len(images) // columns)
-    figure = Figure(figsize=(size * min(columns, len(images)), (size + (0.25 if titles else 0)) * rows), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = sheet(size * min(columns, len(images)), (size + (0.25 if titles else 0)) * rows)
     for i, image in enumerate(images):
         axes = figure.add_subplot(rows, min(columns, len(images)), i + 1)
         axes.imshow(image[0] if len(image) == 1 else image.transpose(1, 2, 0), cmap="gray_r" if len(image) == 1 else None)
@@ -108,9 +90,3 @@ def pictures(images, titles=None, columns=10, size=0.9):
         if titles is not None:
             axes.set_title(str(titles[i]), fontsize=7)
     return figure
-
-
-def save(figure, path):
-    """Write a figure to a file; the ending names the kind. Returns the path as text."""
-    figure.savefig(path, dpi=150)
-    return str(path)

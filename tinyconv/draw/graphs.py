@@ -124,18 +124,19 @@ def _bars(graph, shapes):
     return bars
 
 
-def network(graph, title=""):
+def network(graph, title="", tallest=None):
     """A Graph as a row of bars, one a layer, as tall as it has channels; BatchNorm and activations belong to the bar before them.
 
     Above a bar its channels, below it what it is and the plane it makes; what is read further on than by the next bar is an arc: a
-    residual. Good for up to some sixty layers. Returns the figure.
+    residual. tallest: how many channels fill the height (the graph's own most, if None), to draw two networks on one scale.
+    Good for up to some sixty layers. Returns the figure.
     """
     from matplotlib.patches import FancyArrowPatch, Patch, Rectangle
 
     from ..graph import shapes
     bars = _bars(graph, shapes(graph))
     step, wide, tall = 0.44, 0.27, 2.0
-    unit = tall / max(bar[2] for bar in bars)
+    unit = tall / (tallest or max(bar[2] for bar in bars))
     width, height, middle = 0.6 + step * len(bars), 5.1, 2.75
     figure = sheet(max(width, 6.5), height, layout=None)
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, max(width, 6.5)), ylim=(0, height))     # one unit is one inch
@@ -172,8 +173,7 @@ def _planes(axes, planes, at, wide):
     first = 0
     for i in range(1, len(planes) + 1):
         if i == len(planes) or planes[i] != planes[first]:
-            axes.plot((at(first) - wide / 2, at(i - 1) + wide / 2), (0.48, 0.48), color="#3d3d3d", linewidth=1)
-            text = "×".join(map(str, planes[first])) or "numbers"
-            axes.text((at(first) + at(i - 1)) / 2, 0.40, text, ha="center", va="top", fontsize=8,
-                      rotation=0 if i - first > 1 else 45)
+            if planes[first]:
+                axes.plot((at(first) - wide / 2, at(i - 1) + wide / 2), (0.45, 0.45), color="#3d3d3d", linewidth=1)
+                axes.text((at(first) + at(i - 1)) / 2, 0.37, "×".join(map(str, planes[first])), ha="center", va="top", fontsize=8)
             first = i

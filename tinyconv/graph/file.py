@@ -32,11 +32,11 @@ def graph_from_json(text, arrays):
     """The graph written by `graph_as_json`, with its arrays. Errors: GraphError saying what does not fit."""
     try:
         plan = json.loads(text)
-        inputs = {name: tuple(shape) for name, shape in plan["inputs"]}
-        nodes = tuple(Node(op, tuple(i), tuple(o), attributes, module) for op, i, o, attributes, module in plan["nodes"])
+        inputs = {_text(name): tuple(_length(n) for n in shape) for name, shape in plan["inputs"]}
+        nodes = tuple(_node(*fields) for fields in plan["nodes"])
         homes = {home: {name: arrays[name] for name in plan[home]} for home in ("parameters", "buffers")}
-        outputs = tuple(plan["outputs"])
-    except (KeyError, TypeError, ValueError) as error:
+        outputs = tuple(_text(name) for name in plan["outputs"])
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise GraphError(f"the graph in this file cannot be read: {type(error).__name__} {error}") from error
     extra = set(arrays) - set(homes["parameters"]) - set(homes["buffers"])
     if extra:
@@ -44,9 +44,30 @@ def graph_from_json(text, arrays):
     graph = Graph(inputs, nodes, outputs, **homes)
     try:
         shapes(graph)
-    except (TypeError, ValueError, IndexError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
         raise GraphError(f"the graph in this file does not fit its arrays: {error}") from error
     return graph
+
+
+def _text(value):
+    if not isinstance(value, str) or not value:
+        raise TypeError(f"a name must be text, not {value!r}")
+    return value
+
+
+def _length(value):
+    if type(value) is not int or value < 1:
+        raise TypeError(f"a length must be a positive integer, not {value!r}")
+    return value
+
+
+def _node(op, inputs, outputs, attributes, module):
+    """One node out of the file, each field of the type it must have."""
+    if not isinstance(attributes, dict) or not isinstance(module, str) or not outputs:
+        raise TypeError(f"{op!r} must have attributes (an object), a module (text) and outputs")
+    if not all(value is None or isinstance(value, (str, int, float)) for value in inputs):
+        raise TypeError(f"inputs of {op!r} must be names, numbers or null, not {inputs!r}")
+    return Node(_text(op), tuple(inputs), tuple(_text(name) for name in outputs), attributes, module)
 
 
 def save(path, network):

@@ -3,37 +3,37 @@
     W' = W γ/sqrt(σ² + ε),   b' = (b - μ) γ/sqrt(σ² + ε) + β            (Jacob et al. 2018, equation 14; arrays: compress/quantize)
 One pass over memory and 2C parameters less for every BatchNorm. Exact up to rounding, in evaluation mode only.
 """
-import numpy as np
-
 from ..compress import quantize
-from .structure import Node
+from .structure import Node, unused
 
 
 def fold_batch_norms(graph):
     """A graph in which every BatchNorm that follows a convolution alone is part of that convolution.
 
-    A convolution whose result is also read by others keeps its BatchNorm. The folded weight keeps its name; a bias appears beside it.
+    A convolution whose result is also read by others keeps its BatchNorm, and so does one that shares its weight with others. The
+    folded weight keeps its name; a bias appears beside it. |error| of the result: a few roundings a term, see tests/test_graph.
     """
-    readers, makers = graph.consumers(), graph.producers()
-    nodes, arrays, renamed = list(graph.nodes), graph.arrays(), {}
-    parameters = dict(graph.parameters)
+    folded, parameters = {}, dict(graph.parameters)                        # folded: name of a value -> the node that makes it now, or None
+    readers, makers, arrays = graph.consumers(), graph.producers(), graph.arrays()
     for norm in graph.nodes:
-        if norm.op != "batch_norm":
-            continue
-        conv = makers.get(norm.inputs[0])
-        if conv is None or conv.op != "conv2d" or len(readers[norm.inputs[0]]) > 1 or norm.inputs[0] in graph.outputs:
-            continue
-        if any(len(readers[name]) > 1 for name in conv.values()[1:]):        # a weight shared by several layers stays as it is
+        conv = makers.get(norm.inputs[0]) if norm.op == "batch_norm" else None
+        if conv is None or not _foldable(graph, conv, norm, readers):
             continue
         x, w, b = (*conv.inputs, None)[:3]
         gamma, beta, mean, var = (None if i is None else arrays[i] for i in norm.inputs[1:5])
-        mean, var = np.asarray(mean), np.asarray(var)
-        gamma, beta = np.ones_like(mean) if gamma is None else gamma, np.zeros_like(mean) if beta is None else beta
-        new_w, new_b = quantize.fold_batch_norm(arrays[w], None if b is None else arrays[b], gamma, beta, mean, var, norm.attributes["eps"])
-        bias = b if b is not None else graph.fresh(w.removesuffix("weight") + "bias")
-        parameters[w], parameters[bias] = new_w.astype(arrays[w].dtype), new_b.astype(arrays[w].dtype)
-        folded = Node("conv2d", (x, w, bias), (norm.outputs[0],), conv.attributes, conv.module)
-        nodes[nodes.index(conv)] = folded
-        nodes.remove(norm)
-        renamed[conv.outputs[0]] = norm.outputs[0]
-    return graph.replace(nodes=tuple(nodes), parameters=parameters)
+        bias = b or unused(f"{w.removesuffix('weight')}bias", {*arrays, *parameters, *graph.inputs, *makers})
+        parameters[w], parameters[bias] = quantize.fold_batch_norm(arrays[w], None if b is None else arrays[b], gamma, beta, mean, var,
+                                                                   norm.attributes.get("eps", 1e-5))
+        folded[conv.outputs[0]] = Node("conv2d", (x, w, bias), norm.outputs[:1], conv.attributes, conv.module)
+        folded[norm.outputs[0]] = None
+    nodes = (folded.get(node.outputs[0], node) for node in graph.nodes)
+    return graph.replace(nodes=tuple(node for node in nodes if node is not None), parameters=parameters)
+
+
+def _foldable(graph, conv, norm, readers):
+    """A convolution that nobody else reads, with arrays that are its own, before a BatchNorm of whose results only the first is read."""
+    own = [*conv.values()[1:], *norm.values()[1:]]
+    return (conv.op == "conv2d" and len(readers[norm.inputs[0]]) == 1 and norm.inputs[0] not in graph.outputs
+            and all(name in graph.parameters or name in graph.buffers for name in own) and len(norm.inputs) == 5 and None not in norm.inputs[3:]
+            and all(len(readers[name]) == 1 and name not in graph.outputs for name in conv.values()[1:])
+            and not any(name in readers or name in graph.outputs for name in norm.outputs[1:]))

@@ -50,10 +50,14 @@ class Recorder(Path):
     def made(self, op, arrays, attributes):
         """Stand-ins for the results of an operation: the right shapes, and no contents."""
         given = [a for a in arrays if isinstance(a, np.ndarray)]
-        found = result_shapes(op, [a.shape if isinstance(a, np.ndarray) else None for a in arrays], _lasting(op, attributes))
+        try:
+            found, several = result_shapes(op, [a.shape if isinstance(a, np.ndarray) else None for a in arrays], _lasting(op, attributes))
+        except ValueError as error:
+            batch = len(next(iter(self.inputs.values())))
+            raise TraceError(f"{self.where(op)}, recorded with a batch of {batch}: {error}") from error
         kind = given[0].dtype if given else self.content.dtype
         stand_ins = tuple(np.broadcast_to(np.asarray(self.content, kind), shape) for shape in found)
-        return stand_ins if len(stand_ins) > 1 else stand_ins[0]
+        return stand_ins if several else stand_ins[0]
 
     def name_of(self, value, op):
         """The name of an argument, or the number it is."""

@@ -13,8 +13,11 @@ CONSUMERS = ("conv2d", "linear")
 
 
 def _kept(c, gone):
-    """name -> mask over the channels of each value: True where the channel stays. No value may lose all."""
-    kept, gone = {}, np.array(sorted(gone), dtype=np.int64)
+    """name -> mask over the channels of each value: True where the channel stays. Only whole groups go, and no value may lose all."""
+    strange = {int(root) for root in gone} - c.groups.keys()
+    if strange:
+        raise GraphError(f"groups {sorted(strange)} cannot be removed: protected, or no groups of this graph")
+    kept, gone = {}, np.array(list(gone), dtype=np.int64)
     for name, ids in c.ids.items():
         kept[name] = ~np.isin(c.roots(ids), gone)
         if not kept[name].any():
@@ -30,8 +33,6 @@ def _following(c, node, kept):
         return node
     if node.op == "conv2d" and attributes.get("groups", 1) == len(before) > 1:
         attributes["groups"] = int(before.sum())
-        if attributes["groups"] == 1:                                        # one channel is no longer "every channel by itself"
-            attributes["algorithm"] = "auto"
     elif node.op == "split" and attributes["axis"] == 1:
         attributes["sizes"] = [int(kept[output].sum()) for output in node.outputs]
     elif node.op in ("channel_shuffle", "take_channels", "slice"):
@@ -51,19 +52,12 @@ def remove_channels(graph, gone, coupling=None):
     (f/F)(c/C), a depthwise one's by c/C. Errors: GraphError for protected groups, and where a value would lose all its channels.
     """
     c = coupling or couple(graph)
-    prunable = c.groups
-    gone = {int(root) for root in gone}
-    if not gone <= prunable.keys():
-        raise GraphError(f"groups {sorted(gone - prunable.keys())} cannot be removed: protected, or no groups of this graph")
-    kept = _kept(c, gone)
-    drop = {}
+    kept, drop, arrays = _kept(c, gone), {}, graph.arrays()
     for root in gone:
-        for name, axis, index in prunable[root]:
-            drop.setdefault((name, axis), set()).add(index)
-    arrays = graph.arrays()
+        for name, axis, index in c.groups[int(root)]:
+            drop.setdefault((name, axis), []).append(index)
     for (name, axis), indices in drop.items():
-        stay = np.setdiff1d(np.arange(graph.array(name).shape[axis]), sorted(indices))
-        arrays[name] = np.ascontiguousarray(np.take(arrays[name], stay, axis=axis))
+        arrays[name] = np.ascontiguousarray(np.delete(arrays[name], indices, axis=axis))
     nodes = tuple(_following(c, node, kept) for node in graph.nodes)
     return graph.replace(nodes=nodes, parameters={n: arrays[n] for n in graph.parameters}, buffers={n: arrays[n] for n in graph.buffers})
 
@@ -74,7 +68,7 @@ def mask_channels(graph, gone, coupling=None):
     Depthwise convolutions carry channels on and are no consumers. What `remove_channels` must equal.
     """
     c = coupling or couple(graph)
-    kept = _kept(c, {int(root) for root in gone})
+    kept = _kept(c, gone)
     nodes, buffers, made = [], dict(graph.buffers), {}
     for node in graph.nodes:
         x = node.inputs[0] if node.op in CONSUMERS and node.inputs[0] in kept else None

@@ -28,18 +28,19 @@ def run(graph, *inputs, training=False, rng=None, values=None, updates=None, eac
     """
     if len(inputs) != len(graph.inputs):
         raise GraphError(f"the network takes {len(graph.inputs)} inputs ({', '.join(graph.inputs)}), not {len(inputs)}")
-    known = {**graph.arrays(), **(values or {})}
+    known = graph.arrays()
+    if not (values or {}).keys() <= known.keys():
+        raise GraphError(f"values must be named as the graph's arrays, not {', '.join(sorted(values.keys() - known.keys()))}")
+    known.update(values or {})
     for (name, shape), x in zip(graph.inputs.items(), inputs):
         _check_input(name, x, shape)
         known[name] = x
     taped = any(isinstance(v, Tensor) for v in known.values())
     given, new = {"training": training, "rng": rng}, {} if updates is None else updates
-    last_use = {name: i for i, node in enumerate(graph.nodes) for name in node.values()}
-    keep = set(graph.outputs) | set(graph.arrays())
-    for i, node in enumerate(graph.nodes):
+    for node, finished in zip(graph.nodes, graph.finished):
         op = lookup(node.op)
         arguments = [known[v] if isinstance(v, str) else v for v in node.inputs]
-        attributes = {**node.attributes, **{key: given[key] for key in op.runtime}}
+        attributes = {**node.attributes, **{key: given[key] for key in op.runtime}} if op.runtime else node.attributes
         results = apply(node.op, *arguments, **attributes) if taped else op.forward(*arguments, **attributes)[0]
         results = results if isinstance(results, tuple) else (results,)
         known.update(zip(node.outputs, results))
@@ -48,9 +49,8 @@ def run(graph, *inputs, training=False, rng=None, values=None, updates=None, eac
                 new[node.inputs[target]] = known[node.inputs[target]] = _array(results[source])
         if each is not None:
             each(node, results)
-        for name in node.values():                       # let go of what nothing reads any more
-            if last_use[name] == i and name not in keep:
-                known.pop(name, None)
+        for name in finished:
+            del known[name]
     results = tuple(known[name] for name in graph.outputs)
     return results[0] if len(results) == 1 else results
 
@@ -70,7 +70,7 @@ def shapes(graph, batch=1):
         op = lookup(node.op)
         arguments = [known[v] if isinstance(v, str) else None for v in node.inputs]
         try:
-            found = result_shapes(op, arguments, node.attributes)
+            found, _ = result_shapes(op, arguments, node.attributes)
         except ValueError as error:
             raise GraphError(f"{node.outputs[0]}: {error}") from error
         if len(found) != len(node.outputs):
@@ -80,6 +80,7 @@ def shapes(graph, batch=1):
 
 
 def result_shapes(op, shapes, attributes):
-    """The shapes of all results of an operation, by its shape rule: a tuple of shapes, also if there is one result."""
+    """(shapes of all results, whether they come as a tuple), by the operation's shape rule. A tuple may hold one result: split in one piece."""
     found = op.shape(*shapes, **attributes)
-    return tuple(found) if found and isinstance(found[0], tuple) else (tuple(found),)
+    several = bool(found) and isinstance(found[0], tuple)
+    return tuple(found) if several else (tuple(found),), several

@@ -6,6 +6,7 @@ the order in which they run. The batch size is in no node: any batch runs throug
 transforms make a new one.
 """
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -79,6 +80,17 @@ class Graph:
             for name in dict.fromkeys(node.values()):
                 readers.setdefault(name, []).append(node)
         return readers
+
+    @cached_property
+    def finished(self):
+        """For each node the names that nothing reads after it, and that the network does not return: they can be let go."""
+        last = {name: i for i, node in enumerate(self.nodes) for name in (*node.outputs, *node.values())}
+        kept = {*self.outputs, *self.parameters, *self.buffers}
+        names = [[] for _ in self.nodes]
+        for name, i in last.items():
+            if name not in kept:
+                names[i].append(name)
+        return names
 
     def fresh(self, name):
         """`name`, or the first of name_2, name_3, … that no value here has."""

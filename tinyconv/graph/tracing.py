@@ -13,6 +13,7 @@ from itertools import zip_longest
 
 import numpy as np
 
+from ..formulas.geometry import is_integer
 from ..ops import lookup, set_recorder
 from ..tensor import Tensor, grad_enabled
 from .comparing import compare, in_mode
@@ -31,9 +32,7 @@ def trace(model, input_shape, check=True):
     >>> [node.op for node in g.nodes]
     ['conv2d', 'relu']
     """
-    shapes = [tuple(s) for s in ([input_shape] if np.isscalar(input_shape[0]) else input_shape)]
-    if any(len(s) < 2 or min(s) < 1 for s in shapes):
-        raise ValueError(f"input_shape must be (N, …) with positive lengths, not {input_shape}")
+    shapes = input_shapes(input_shape)
     kind = next((p.dtype for p in model.parameters()), np.dtype(np.float32))
     two, three = _record(model, shapes, kind, 2, 1), _record(model, shapes, kind, 3, -1)
     graph = Graph({name: x.shape[1:] for name, x in two.inputs.items()}, _common(two, three), two.outputs, two.parameters, two.buffers).replace()
@@ -41,6 +40,15 @@ def trace(model, input_shape, check=True):
     if check:
         compare(model, graph, kind)
     return graph
+
+
+def input_shapes(input_shape):
+    """A shape (N,C,H,W), or a list of them, as a list of tuples. Errors: ValueError for what is no shape."""
+    several = hasattr(input_shape, "__len__") and len(input_shape) > 0 and hasattr(input_shape[0], "__len__")
+    shapes = [tuple(s) for s in (input_shape if several else [input_shape])] if hasattr(input_shape, "__len__") else [()]
+    if any(len(s) < 2 or not all(is_integer(n) and n > 0 for n in s) for s in shapes):
+        raise ValueError(f"input_shape must be (N, …) with positive lengths, not {input_shape!r}")
+    return shapes
 
 
 def _record(model, shapes, kind, batch, content):

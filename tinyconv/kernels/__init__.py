@@ -7,7 +7,7 @@ kernels and returns channels-last memory; float64, and everything under `use("pl
 |-----------------------------------------------|-------------------------------------|
 | the formula, never optimised: the oracle      | reference                           |
 | the seven loops                               | direct                              |
-| one channel at a time                         | depthwise                           |
+| one channel at a time                         | depthwise, taps                     |
 | one pixel at a time: a matrix product         | pointwise, gemm                     |
 | copied windows, then a matrix product         | im2col                              |
 | windows without weights; per-channel scaling  | pool, norm, activations             |
@@ -26,8 +26,8 @@ from .threads import get_num_threads, set_num_threads
 
 __all__ = [
     "ALGORITHMS", "adaptive_avg_pool2d", "adaptive_avg_pool2d_grad", "avg_pool2d", "avg_pool2d_grad", "batch_norm_apply",
-    "batch_norm_grad", "batch_norm_statistics", "clip", "clip_grad", "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "get_num_threads",
-    "integer", "matmul", "max_pool2d", "max_pool2d_grad", "mode", "set_num_threads", "use",
+    "batch_norm_grad", "batch_norm_statistics", "clip", "clip_grad", "conv2d", "conv2d_grad_input",
+    "conv2d_grad_weight", "get_num_threads", "integer", "matmul", "max_pool2d", "max_pool2d_grad", "mode", "set_num_threads", "use",
 ]
 
 
@@ -73,7 +73,8 @@ def conv2d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1, algorithm
         y[n,f,i,j] = bias[f] + sum over c,u,v of  w[f,c,u,v] * x[n, g*C/G + c, i*S - P + u*D, j*S - P + v*D],  g = f // (F/G)
 
     x (N,C,H,W), w (F,C/G,KH,KW), bias (F,) or None -> y (N,F,OH,OW); values of x outside the image are 0.
-    Cost: N*OH*OW*F*(C/G)*KH*KW multiply-adds, padding taps counted. NaN and infinities pass through.
+    Cost: N*OH*OW*F*(C/G)*KH*KW multiply-adds, padding taps counted. NaN and infinities pass through; in weights over padding
+    they give NaN in the algorithms that multiply by padding (depthwise, im2col), nothing in those that leave it out.
     `padding`: an integer, a pair, "same", "valid" or ((top, bottom), (left, right)). `algorithm`: a name of ALGORITHMS.
     Errors: TypeError for anything but float32 or float64 arrays of one dtype; GeometryError (a ValueError) for sizes that do
     not fit; ValueError for an unknown algorithm or one that does not support the geometry.

@@ -24,6 +24,8 @@ from numba.core import compiler, config
 from numba.core.cpu import CPUTargetOptions
 from numba.core.options import TargetOptions
 
+FEATURES_OF = {"haswell": frozenset({"avx", "avx2", "fma"}), "skylake": frozenset({"avx", "avx2", "fma"}), "x86-64": frozenset(),
+               "skylake-avx512": frozenset({"avx", "avx2", "fma", "avx512f"})}
 REORDER = {"reassoc", "contract", "nsz", "arcp"}
 APART = {}
 if hasattr(compiler.Flags, "noalias"):      # the flag that numba sets for its own parallel loops, but gives no option for
@@ -41,6 +43,17 @@ def cache_key():
                  os.environ.get("NUMBA_CPU_NAME", ""), os.environ.get("NUMBA_CPU_FEATURES", ""), os.environ.get("NUMBA_OPT", ""))
     digest.update(repr((versions, processor)).encode())
     return digest.hexdigest()[:16]
+
+
+def host_features():
+    """Names of the vector features of the processor that code is compiled for: the host's, or what NUMBA_CPU_NAME and
+    NUMBA_CPU_FEATURES say instead.
+    """
+    named = config.CPU_FEATURES
+    if named is None and config.CPU_NAME not in (None, "", "host"):
+        return FEATURES_OF.get(config.CPU_NAME, frozenset())
+    flags = named if named is not None else llvmlite.binding.get_host_cpu_features().flatten()
+    return frozenset(flag[1:] for flag in flags.split(",") if flag.startswith("+"))
 
 
 def cache_folder():

@@ -11,20 +11,20 @@ One loop nest over output pixels and taps serves all three directions; only the 
 How it is made fast: in channels-last memory the channels of a pixel are neighbours, so the innermost loop runs over all
 channels of a pixel at once, the window's taps standing in one expression: whole vectors, whatever the stride. The image is
 first copied, a band of rows at a time, into a plane that has the padding already around it (and each channel M times), so
-that there are no border cases. The window is taken a row of taps at a time, rows of 3 and of 5 taps in one expression,
-others tap by tap. The 3x3 window at stride 1, which nearly all networks use nearly everywhere, is taken whole, for two
-neighbouring pixels: 18 multiply-adds for 12 loads of x and 9 of w, the sums in registers. Its grad_input is a forward
-pass over dy with the weights turned around (w[KH-1-u, KW-1-v]) and padding KH-1-P, so the same loop serves it.
+that there are no border cases. The loops over one row of outputs are the page `taps`. At stride 1 grad_input is a forward
+pass over dy with the weights turned around (w[KH-1-u, KW-1-v]) and padding (KH-1)*DH - P, so the same loops serve it.
 
 Cost: N*F*OH*OW*KH*KW multiply-adds, each with one or two loads from the first-level cache: loads are the limit, then,
 for large batches, the memory that x and y come from; with fewer than 32 channels the start of the inner loop.
-Padding is 0 in the plane and is multiplied like any number: an infinite weight over padding gives NaN here.
+Padding is 0 in the plane and is multiplied like any number: a NaN or infinity in w (in grad_weight: in dy) over padding
+gives NaN here, where the formula leaves the tap out.
 Source: Howard et al., "MobileNets" (2017), section 3.1, eq. 3; Chollet, "Xception" (2017).
 """
 import numpy as np
 
 from . import gemm, layout, select, threads
-from ._jit import fast, plain
+from ._jit import apart, plain
+from .taps import forward_row, input_row, read, weight_row
 
 BAND = 65536    # numbers of the plane that forward and grad_weight work in (256 KB), if a single row of outputs needs no more
 
@@ -74,169 +74,7 @@ def conv_weight(dy, x, dw_, sh, sw, top, left, dh, dw):
                                 dw_[f, u, v] += dy[n, f, i, j] * x[n, f // multiplier, row, column]
 
 
-@fast
-def read(x, x0, h, w, c, m, plane, rows, columns, top, left):
-    """plane (rows,columns,C*M) = the image (h,w,C) at x[x0] with zeros around it, each channel M times.
-
-    The image begins `top` rows down and `left` columns in (below 0: its first rows or columns are left out).
-    """
-    f, first, last = c * m, max(0, left), min(columns, left + w)
-    plane[:rows * columns * f] = np.float32(0)
-    for r in range(max(0, top), min(rows, top + h)):
-        if last <= first:
-            continue
-        to = plane[(r * columns + first) * f:(r * columns + last) * f]
-        line = x[x0 + ((r - top) * w + first - left) * c:x0 + ((r - top) * w + last - left) * c]
-        if m == 1:
-            for q in range((last - first) * c):
-                to[q] = line[q]
-        else:
-            for q in range((last - first) * c):
-                for k in range(m):
-                    to[q * m + k] = line[q]
-
-
-@fast
-def forward_1(x, step, w, y, ow, f):
-    """One tap, a row of pixels of f channels: y[j] += w * x[j*step]."""
-    for j in range(ow):
-        r, out = x[j * step:j * step + f], y[j * f:(j + 1) * f]
-        for c in range(f):
-            out[c] += w[c] * r[c]
-
-
-@fast
-def forward_3(x, step, w, y, ow, f):
-    """A row of 3 taps: y[j] += w[0] * x[j*step] + w[1] * x[j*step + f] + w[2] * x[j*step + 2f]."""
-    w0, w1, w2 = w[:f], w[f:2 * f], w[2 * f:3 * f]
-    for j in range(ow):
-        r, out = x[j * step:j * step + 3 * f], y[j * f:(j + 1) * f]
-        r0, r1, r2 = r[:f], r[f:2 * f], r[2 * f:]
-        for c in range(f):
-            out[c] += w0[c] * r0[c] + w1[c] * r1[c] + w2[c] * r2[c]
-
-
-@fast
-def forward_5(x, step, w, y, ow, f):
-    """A row of 5 taps."""
-    w0, w1, w2, w3, w4 = w[:f], w[f:2 * f], w[2 * f:3 * f], w[3 * f:4 * f], w[4 * f:5 * f]
-    for j in range(ow):
-        r, out = x[j * step:j * step + 5 * f], y[j * f:(j + 1) * f]
-        r0, r1, r2, r3, r4 = r[:f], r[f:2 * f], r[2 * f:3 * f], r[3 * f:4 * f], r[4 * f:]
-        for c in range(f):
-            out[c] += w0[c] * r0[c] + w1[c] * r1[c] + w2[c] * r2[c] + w3[c] * r3[c] + w4[c] * r4[c]
-
-
-@fast
-def forward_3x3(x, pitch, w, y, ow, f):
-    """The whole 3x3 window at stride 1, two pixels at a time: 4 columns of x serve both. ow is even."""
-    w0, w1, w2, w3, w4 = w[:f], w[f:2 * f], w[2 * f:3 * f], w[3 * f:4 * f], w[4 * f:5 * f]
-    w5, w6, w7, w8 = w[5 * f:6 * f], w[6 * f:7 * f], w[7 * f:8 * f], w[8 * f:9 * f]
-    for j in range(0, ow, 2):
-        a = x[j * f:(j + 4) * f]
-        b = x[pitch + j * f:pitch + (j + 4) * f]
-        d = x[2 * pitch + j * f:2 * pitch + (j + 4) * f]
-        a0, a1, a2, a3 = a[:f], a[f:2 * f], a[2 * f:3 * f], a[3 * f:]
-        b0, b1, b2, b3 = b[:f], b[f:2 * f], b[2 * f:3 * f], b[3 * f:]
-        d0, d1, d2, d3 = d[:f], d[f:2 * f], d[2 * f:3 * f], d[3 * f:]
-        y0, y1 = y[j * f:(j + 1) * f], y[(j + 1) * f:(j + 2) * f]
-        for c in range(f):
-            y0[c] += (w0[c] * a0[c] + w1[c] * a1[c] + w2[c] * a2[c] + w3[c] * b0[c] + w4[c] * b1[c] + w5[c] * b2[c]
-                      + w6[c] * d0[c] + w7[c] * d1[c] + w8[c] * d2[c])
-            y1[c] += (w0[c] * a1[c] + w1[c] * a2[c] + w2[c] * a3[c] + w3[c] * b1[c] + w4[c] * b2[c] + w5[c] * b3[c]
-                      + w6[c] * d1[c] + w7[c] * d2[c] + w8[c] * d3[c])
-
-
-@fast
-def input_1(x, step, w, y, ow, f):
-    """One tap: x[j*step] += w * y[j]."""
-    for j in range(ow):
-        r, d = x[j * step:j * step + f], y[j * f:(j + 1) * f]
-        for c in range(f):
-            r[c] += w[c] * d[c]
-
-
-@fast
-def input_3(x, step, w, y, ow, f):
-    """A row of 3 taps: x[j*step + v*f] += w[v] * y[j]."""
-    w0, w1, w2 = w[:f], w[f:2 * f], w[2 * f:3 * f]
-    for j in range(ow):
-        r, d = x[j * step:j * step + 3 * f], y[j * f:(j + 1) * f]
-        r0, r1, r2 = r[:f], r[f:2 * f], r[2 * f:]
-        for c in range(f):
-            r0[c] += w0[c] * d[c]
-            r1[c] += w1[c] * d[c]
-            r2[c] += w2[c] * d[c]
-
-
-@fast
-def weight_1(x, step, w, y, ow, f):
-    """One tap: w += x[j*step] * y[j]."""
-    for j in range(ow):
-        r, d = x[j * step:j * step + f], y[j * f:(j + 1) * f]
-        for c in range(f):
-            w[c] += r[c] * d[c]
-
-
-@fast
-def weight_3(x, step, w, y, ow, f):
-    """A row of 3 taps, two pixels at a time: w[v] += x[j*step + v*f] * y[j]. ow is even."""
-    w0, w1, w2 = w[:f], w[f:2 * f], w[2 * f:3 * f]
-    for j in range(0, ow, 2):
-        r, s = x[j * step:j * step + 3 * f], x[(j + 1) * step:(j + 1) * step + 3 * f]
-        r0, r1, r2, s0, s1, s2 = r[:f], r[f:2 * f], r[2 * f:], s[:f], s[f:2 * f], s[2 * f:]
-        d, e = y[j * f:(j + 1) * f], y[(j + 1) * f:(j + 2) * f]
-        for c in range(f):
-            w0[c] += r0[c] * d[c] + s0[c] * e[c]
-            w1[c] += r1[c] * d[c] + s1[c] * e[c]
-            w2[c] += r2[c] * d[c] + s2[c] * e[c]
-
-
-@fast
-def forward_row(x, pitch, w, y, ow, f, kh, kw, sw, dh, dw):
-    """A row of outputs, all taps: y += ...; x begins at the row's first pixel and has `pitch` floats a row, w (taps,F)."""
-    done = 0
-    if kh == 3 and kw == 3 and sw == 1 and dh == 1 and dw == 1:
-        done = ow - ow % 2
-        forward_3x3(x, pitch, w, y, done, f)
-    left, out, step = ow - done, y[done * f:], sw * f
-    for u in range(kh if left else 0):
-        line, taps = x[u * dh * pitch + done * step:], w[u * kw * f:]
-        if kw == 3 and dw == 1:
-            forward_3(line, step, taps, out, left, f)
-        elif kw == 5 and dw == 1:
-            forward_5(line, step, taps, out, left, f)
-        else:
-            for v in range(kw):
-                forward_1(line[v * dw * f:], step, taps[v * f:], out, left, f)
-
-
-@fast
-def input_row(x, pitch, w, y, ow, f, kh, kw, sw, dh, dw):
-    """The same products, added to x."""
-    for u in range(kh):
-        line, taps = x[u * dh * pitch:], w[u * kw * f:]
-        if kw == 3 and dw == 1:
-            input_3(line, sw * f, taps, y, ow, f)
-        else:
-            for v in range(kw):
-                input_1(line[v * dw * f:], sw * f, taps[v * f:], y, ow, f)
-
-
-@fast
-def weight_row(x, pitch, w, y, ow, f, kh, kw, sw, dh, dw):
-    """The same products, added to w."""
-    for u in range(kh):
-        line, taps, done = x[u * dh * pitch:], w[u * kw * f:], 0
-        if kw == 3 and dw == 1:
-            done = ow - ow % 2
-            weight_3(line, sw * f, taps, y, done, f)
-        if done < ow:
-            for v in range(kw):
-                weight_1(line[v * dw * f + done * sw * f:], sw * f, taps[v * f:], y[done * f:], ow - done, f)
-
-
-@fast
+@apart
 def forward_bands(lo, hi, x, w, start, y, planes, pieces, band, images, c, m, h, wide, kh, kw, sh, sw, top, left, dh, dw,
                   oh, ow, used):
     """Task t: a share of all bands of rows of all images; x, y flat, w (taps*F), start (F,), planes[t] is scratch."""
@@ -249,15 +87,11 @@ def forward_bands(lo, hi, x, w, start, y, planes, pieces, band, images, c, m, h,
             read(x, n * h * wide * c, h, wide, c, m, plane, (height - 1) * sh + (kh - 1) * dh + 1, used,
                  top - first * sh, left)
             for i in range(height):
-                line = y[(n * oh + first + i) * ow * f:(n * oh + first + i + 1) * ow * f]
-                for j in range(ow):
-                    pixel = line[j * f:(j + 1) * f]
-                    for q in range(f):
-                        pixel[q] = start[q]
-                forward_row(plane[i * sh * used * f:], used * f, w, line, ow, f, kh, kw, sw, dh, dw)
+                forward_row(plane, i * sh * used * f, w, start, y, (n * oh + first + i) * ow * f, ow, f, used * f,
+                            kh, kw, sw, dh, dw)
 
 
-@fast
+@apart
 def weight_bands(lo, hi, dy, x, parts, planes, pieces, band, images, c, m, h, wide, kh, kw, sh, sw, top, left, dh, dw,
                  oh, ow, used):
     """The same tasks; what task t sums is parts[t] (taps*F)."""
@@ -271,11 +105,11 @@ def weight_bands(lo, hi, dy, x, parts, planes, pieces, band, images, c, m, h, wi
             read(x, n * h * wide * c, h, wide, c, m, plane, (height - 1) * sh + (kh - 1) * dh + 1, used,
                  top - first * sh, left)
             for i in range(height):
-                line = dy[(n * oh + first + i) * ow * f:(n * oh + first + i + 1) * ow * f]
-                weight_row(plane[i * sh * used * f:], used * f, part, line, ow, f, kh, kw, sw, dh, dw)
+                weight_row(plane, i * sh * used * f, part, dy, (n * oh + first + i) * ow * f, ow, f, used * f,
+                           kh, kw, sw, dh, dw)
 
 
-@fast
+@apart
 def input_images(lo, hi, dy, w, dx, planes, pieces, images, c, m, h, wide, kh, kw, sh, sw, top, left, dh, dw,
                  oh, ow, columns, rows):
     """Task t: whole images; the plane gathers dx, padding included, then its image part is written, M channels summed to one."""
@@ -285,8 +119,7 @@ def input_images(lo, hi, dy, w, dx, planes, pieces, images, c, m, h, wide, kh, k
         for n in range(t * images // pieces, (t + 1) * images // pieces):
             plane[:rows * columns * f] = np.float32(0)
             for i in range(oh):
-                line = dy[(n * oh + i) * ow * f:(n * oh + i + 1) * ow * f]
-                input_row(plane[i * sh * columns * f:], columns * f, w, line, ow, f, kh, kw, sw, dh, dw)
+                input_row(plane, i * sh * columns * f, w, dy, (n * oh + i) * ow * f, ow, f, columns * f, kh, kw, sw, dh, dw)
             for r in range(h):
                 line = plane[((r + top) * columns + left) * f:((r + top) * columns + left + wide) * f]
                 out = dx[(n * h + r) * wide * c:(n * h + r + 1) * wide * c]
@@ -383,7 +216,11 @@ def forward(x, w, bias, geometry):
 
 
 def grad_input(dy, w, geometry):
-    """dy (N,F,OH,OW), w (F,1,KH,KW) -> dx (N,C,H,W). Cost: that of the forward pass."""
+    """dy (N,F,OH,OW), w (F,1,KH,KW) -> dx (N,C,H,W), the adjoint of `forward` in x.
+
+    Cost: that of the forward pass. At stride 1 and one filter a channel it is one (over dy, weights turned around); else each
+    image's products are gathered in a plane, and the tasks are whole images.
+    """
     g = geometry
     if not select.is_fast(dy.dtype):
         dx = np.zeros(g.x_shape, dy.dtype)
@@ -399,7 +236,10 @@ def grad_input(dy, w, geometry):
 
 
 def grad_weight(dy, x, geometry):
-    """dy (N,F,OH,OW), x (N,C,H,W) -> dw (F,1,KH,KW). Cost: that of the forward pass."""
+    """dy (N,F,OH,OW), x (N,C,H,W) -> dw (F,1,KH,KW), the adjoint of `forward` in w.
+
+    Cost: that of the forward pass. Each thread sums its images into a dw of its own; these are added in order.
+    """
     g = geometry
     if not select.is_fast(dy.dtype):
         dw = np.zeros((g.f, g.kh, g.kw), dy.dtype)

@@ -14,7 +14,7 @@ Source: Dumoulin & Visin, "A guide to convolution arithmetic for deep learning" 
 import numpy as np
 
 from . import gemm, layout, select, threads
-from ._jit import fast, plain
+from ._jit import apart, plain
 
 
 @plain
@@ -65,7 +65,7 @@ def conv_weight(dy, x, dw_, sh, sw, top, left, dh, dw, groups):
                                     dw_[f, c, u, v] += dy[n, f, i, j] * x[n, f // filters * channels + c, row, column]
 
 
-@fast
+@apart
 def accumulate(out, a, a0, count, w, w0, width):
     """out[q] += sum over c < count of a[a0 + c] * w[w0 + c*width + q]: a row of sums, four terms at a time."""
     for c in range(0, count - 3, 4):
@@ -82,7 +82,7 @@ def accumulate(out, a, a0, count, w, w0, width):
             out[q] += s0 * w_0[q]
 
 
-@fast
+@apart
 def forward_rows(lo, hi, x, w, start, y, h, wide, c, f, kh, kw, sh, sw, top, left, dh, dw, groups, oh, ow):
     """Task n*OH + i makes row i of image n. x (N,H,W,C) and y flat, w packed (KH,KW,C,F/G), start (F,) = bias."""
     cg, fg = c // groups, f // groups
@@ -103,7 +103,7 @@ def forward_rows(lo, hi, x, w, start, y, h, wide, c, f, kh, kw, sh, sw, top, lef
                             accumulate(out, x, pixel, cg, w, ((u * kw + v) * c + g * cg) * fg, fg)
 
 
-@fast
+@apart
 def input_rows(lo, hi, dy, w, dx, h, wide, c, f, kh, kw, sh, sw, top, left, dh, dw, groups, oh, ow):
     """Task n*H + row makes that row of dx: which outputs saw it, and through which tap? w packed (KH,KW,F,C/G)."""
     cg, fg = c // groups, f // groups
@@ -125,7 +125,7 @@ def input_rows(lo, hi, dy, w, dx, h, wide, c, f, kh, kw, sh, sw, top, left, dh, 
                         accumulate(dx[first:first + cg], dy, pixel, fg, w, ((u * kw + v) * f + g * fg) * cg, cg)
 
 
-@fast
+@apart
 def weight_pieces(lo, hi, dy, x, parts, n_images, h, wide, c, f, kh, kw, sh, sw, top, left, dh, dw, groups, oh, ow, pieces):
     """parts[t] (KH,KW,C,F/G) = the sum over rows t*N*OH//pieces .. of dy: row i of image n is number n*OH + i."""
     cg, fg = c // groups, f // groups

@@ -8,8 +8,8 @@ How it is made fast, from the inside out:
   terms of the sum at once: 16 numbers of A wait in registers, and for each vector of columns 4 loads of B serve 16
   multiply-adds (and 4 loads and 4 stores of acc): arithmetic, not memory, is the limit.
 * B is packed in panels of 32 columns (the last of 16 if no more are left, columns that are missing filled with 0), so that
-  a tile reads it straight on and every distance in the innermost loop is a constant: the compiler then needs one check
-  for overlap, no remainder loop, and makes plain vector code. Packing costs 1/M of the work.
+  a tile reads it straight on, and every distance and length in the innermost loop is a constant: plain vector code
+  without a remainder loop. Packing costs 1/M of the work.
 * A is read through two strides (`row`, `step`), so a transposed A costs nothing extra. Rows missing in the last tile
   repeat a row that exists, and are not stored.
 * `rows` shares the rows of C among the threads. Where C is small and the sum long (the gradient of weights: a sum over
@@ -21,7 +21,7 @@ scheme: Goto & van de Geijn, "Anatomy of high-performance matrix multiplication"
 import numpy as np
 
 from . import layout, select, threads
-from ._jit import fast, plain
+from ._jit import apart, fast, plain
 
 WIDTH = 32              # columns of a tile
 ROWS = 64               # rows of C that a thread works on before it turns to the next panel of B: they stay in the cache
@@ -39,6 +39,14 @@ def product(a, b, c):
 
 
 @fast
+def copy(a, a0, count, b, b0):
+    """b[b0:] = a[a0:], count numbers. (Not @apart: sure of no overlap, the compiler calls memcpy, slow for short runs.)"""
+    line, to = a[a0:a0 + count], b[b0:b0 + count]
+    for q in range(count):
+        to[q] = line[q]
+
+
+@apart
 def tile32(a, a0, r1, r2, r3, step, b, k, acc):
     """acc[4 x 32] += 4 rows of A (they begin at a0 and at distances r1, r2, r3 from it) times one panel of B.
 
@@ -72,7 +80,7 @@ def tile32(a, a0, r1, r2, r3, step, b, k, acc):
         s0 = s0 + d
 
 
-@fast
+@apart
 def tile16(a, a0, r1, r2, r3, step, b, k, acc):
     """The same with 16 columns: acc[4 x 16] += 4 rows of A times the last, narrow panel of B."""
     s0, d, d1, d2, d3 = np.uint64(a0), np.uint64(step), np.uint64(r1), np.uint64(r2), np.uint64(r3)
@@ -103,7 +111,7 @@ def tile16(a, a0, r1, r2, r3, step, b, k, acc):
         s0 = s0 + d
 
 
-@fast
+@apart
 def block(a, a0, row, step, b, start, c, c0, pitch, m, n, k, add, acc):
     """m rows of C = start + A B, or with `add` of C += A B.
 
@@ -111,81 +119,67 @@ def block(a, a0, row, step, b, start, c, c0, pitch, m, n, k, add, acc):
     """
     for j in range(0, n, 32):
         width = 16 if n - j <= 16 else 32
-        panel, first = b[j * k:(j + width) * k], start[j:j + width]
-        valid = min(width, n - j)
+        panel, valid = b[j * k:(j + width) * k], min(width, n - j)
         for i in range(0, m, 4):
             last = min(3, m - 1 - i)                                    # the tile's last row that exists
             at, r1, r2, r3 = a0 + i * row, min(1, last) * row, min(2, last) * row, last * row
             to = c0 + i * pitch + j
             for r in range(4):
-                tile = acc[r * width:r * width + width]
                 if add:
-                    old = c[to + min(r, last) * pitch:to + min(r, last) * pitch + valid]
-                    for q in range(valid):
-                        tile[q] = old[q]
+                    copy(c, to + min(r, last) * pitch, valid, acc, r * width)
                 else:
-                    for q in range(width):
-                        tile[q] = first[q]
+                    copy(start, j, width, acc, r * width)
             if width == 32:
                 tile32(a, at, r1, r2, r3, step, panel, k, acc)
             else:
                 tile16(a, at, r1, r2, r3, step, panel, k, acc)
             for r in range(last + 1):
-                tile, new = acc[r * width:r * width + width], c[to + r * pitch:to + r * pitch + valid]
-                for q in range(valid):
-                    new[q] = tile[q]
+                copy(acc, r * width, valid, c, to + r * pitch)
 
 
-@fast
+@apart
 def pack_panel(b, b0, row, col, k, n, j, out):
     """Columns j.. of B, B[t,j] at b[b0 + t*row + j*col], as the panel of all k terms that begins at out[j*k]."""
     width = 16 if n - j <= 16 else 32
     valid = min(width, n - j)
     for t in range(k):
-        to = out[j * k + t * width:j * k + (t + 1) * width]
-        first = b0 + t * row + j * col
-        if col == 1 and valid == 32:
-            line = b[first:first + 32]
-            for q in range(32):
-                to[q] = line[q]
-        elif col == 1 and valid == 16:
-            line = b[first:first + 16]
-            for q in range(16):
-                to[q] = line[q]
+        first, to = b0 + t * row + j * col, j * k + t * width
+        if col == 1:
+            copy(b, first, valid, out, to)
         else:
             for q in range(valid):
-                to[q] = b[first + q * col]
-            for q in range(valid, width):
-                to[q] = np.float32(0)
+                out[to + q] = b[first + q * col]
+        for q in range(valid, width):
+            out[to + q] = np.float32(0)
 
 
-@fast
+@apart
 def pack(lo, hi, b, b0, row, col, k, n, out):
     """Pack B (k,n): task p is the panel of columns 32p.. ."""
     for p in range(lo, hi):
         pack_panel(b, b0, row, col, k, n, 32 * p, out)
 
 
-@fast
+@apart
 def rows(lo, hi, a, row, step, b, start, c, m, n, k, tiles, pieces):
     """C = start + A B; task t makes the rows t*m//pieces .. of C (m,n), and `tiles[t]` is its scratch."""
     for t in range(lo, hi):
         end = (t + 1) * m // pieces
-        for i in range(t * m // pieces, end, 64):
-            block(a, i * row, row, step, b, start, c, i * n, n, min(64, end - i), n, k, False, tiles[t])
+        for i in range(t * m // pieces, end, ROWS):
+            block(a, i * row, row, step, b, start, c, i * n, n, min(ROWS, end - i), n, k, np.bool_(False), tiles[t])
 
 
-@fast
+@apart
 def slabs(lo, hi, a, row, step, b, b_row, b_col, start, c, m, n, k, panels, tiles, pieces):
-    """c[t] = the terms t*k//pieces .. of A B, a C of its own (m*n floats) for each task t; `panels[t]`, `tiles[t]` are scratch."""
+    """c[t] = the terms t*k//pieces .. of A B: a C of its own (m*n floats) for each task t; panels[t], tiles[t] are scratch."""
     for t in range(lo, hi):
         mine = c[t]
         first, end = t * k // pieces, (t + 1) * k // pieces
-        for s in range(first, end, 128):
-            depth = min(128, end - s)
+        for s in range(first, end, TERMS):
+            depth = min(TERMS, end - s)
             for j in range(0, n, 32):
                 pack_panel(b, s * b_row, b_row, b_col, depth, n, j, panels[t])
-            block(a, s * step, row, step, panels[t], start, mine, 0, n, m, n, depth, s > first, tiles[t])
+            block(a, s * step, row, step, panels[t], start, mine, np.int64(0), n, m, n, depth, s > first, tiles[t])
 
 
 def columns(n):

@@ -8,16 +8,18 @@ where K = (C/G)*KH*KW is large, a chunk of the sum is copied, used while it is i
 Cost: P*F*K multiply-adds (P = N*OH*OW) for each direction, and P*K copied numbers, 1/F of the work: nothing with
 64 filters, half the time with 16. Workspace: at most 1 MB a thread, whatever the geometry, see `workspace_bytes`.
 
+(Numbers are handed to `block` as np.int64(0), not 0: numba would compile it anew for each literal.)
+
 The fast kernels order the taps (u,v,c): in channels-last memory the C/G channels of a pixel are then copied in one run, and
 without dilation or groups a whole row of the window is. The product is `gemm.block`. Padding is 0 in cols and is
-multiplied like any number: an infinite weight over padding gives NaN here.
+multiplied like any number: a NaN or infinity in w (in grad_weight: in dy) over padding gives NaN here.
 Source: Chellapilla, Puri & Simard, "High performance convolutional neural networks for document processing" (2006).
 """
 import numpy as np
 
 from . import gemm, layout, select, threads
-from ._jit import fast, plain
-from .gemm import block, pack_panel
+from ._jit import apart, plain
+from .gemm import block, copy, pack_panel
 
 CHUNK = 65536           # numbers of packed weights (a chunk of the sum for all filters): 256 KB
 BAND = 32768            # numbers of cols: 128 KB
@@ -74,55 +76,85 @@ def product_weight(dy, cols, dw_, n, f0, filters, first):
                 dw_[f, k] += dy[n, f, first + p] * cols[p, k]
 
 
-@fast
+@apart
+def clear(b, b0, count):
+    """b[b0:] = 0, count numbers."""
+    to = b[b0:b0 + count]
+    for q in range(count):
+        to[q] = np.float32(0)
+
+
+@apart
+def collect(a, a0, count, b, b0):
+    """b[b0:] += a[a0:], count numbers."""
+    line, to = a[a0:a0 + count], b[b0:b0 + count]
+    for q in range(count):
+        to[q] += line[q]
+
+
+@apart
 def unfold_band(x, p0, count, c0, k0, depth, cols, h, wide, c, cg, kh, kw, sh, sw, top, left, dh, dw, oh, ow):
-    """cols (count,depth) = taps k0 .. k0+depth, ordered (u,v,c), of output pixels p0 .. , channels from c0 on; x (N,H,W,C) flat."""
-    length = kw * cg                                                    # a row of the window
+    """cols (count,depth) = taps k0 .. k0+depth, ordered (u,v,c), of output pixels p0 .. ; x (N,H,W,C) flat, channels c0 .. ."""
+    length, k1 = kw * cg, k0 + depth                                    # a row of the window; the last tap
+    first, last = k0 // length, (k1 - 1) // length
+    n, i, j = p0 // (oh * ow), p0 // ow % oh, p0 % ow
     for p in range(count):
-        n, i, j = (p0 + p) // (oh * ow), (p0 + p) // ow % oh, (p0 + p) % ow
         column = j * sw - left
         whole = dw == 1 and cg == c and 0 <= column and column + kw <= wide
-        for u in range(k0 // length, (k0 + depth - 1) // length + 1):
+        for u in range(first, last + 1):
             row = i * sh - top + u * dh
-            begin, end = max(k0, u * length), min(k0 + depth, (u + 1) * length)
-            to = cols[p * depth + begin - k0:p * depth + end - k0]
+            begin, end = max(k0, u * length), min(k1, (u + 1) * length)
+            to = p * depth - k0                                         # cols[to + k] is tap k of this pixel
             if row < 0 or row >= h:
-                to[:] = np.float32(0)
+                clear(cols, to + begin, end - begin)
             elif whole:
-                at = ((n * h + row) * wide + column) * c + begin - u * length
-                line = x[at:at + end - begin]
-                for q in range(end - begin):
-                    to[q] = line[q]
+                copy(x, ((n * h + row) * wide + column) * c + begin - u * length, end - begin, cols, to + begin)
             else:
-                for v in range((begin - u * length) // cg, (end - u * length - 1) // cg + 1):
-                    place = column + v * dw
-                    tap = u * length + v * cg
+                for v in range(kw):
+                    place, tap = column + v * dw, u * length + v * cg
                     b, e = max(begin, tap), min(end, tap + cg)
-                    out = to[b - begin:e - begin]
-                    if 0 <= place and place < wide:
-                        at = ((n * h + row) * wide + place) * c + c0 + b - tap
-                        for q in range(e - b):
-                            out[q] = x[at + q]
+                    if place < 0 or place >= wide:
+                        clear(cols, to + b, e - b)
                     else:
-                        out[:] = np.float32(0)
+                        copy(x, ((n * h + row) * wide + place) * c + c0 + b - tap, e - b, cols, to + b)
+        j += 1
+        if j == ow:
+            i, j = i + 1, 0
+            if i == oh:
+                n, i = n + 1, 0
 
 
-@fast
+@apart
 def fold_band(cols, dx, p0, count, c0, k0, depth, h, wide, c, cg, kh, kw, sh, sw, top, left, dh, dw, oh, ow):
     """The adjoint of `unfold_band`: dx += cols, each number where it was copied from."""
+    length, k1 = kw * cg, k0 + depth
+    first, last = k0 // length, (k1 - 1) // length
+    n, i, j = p0 // (oh * ow), p0 // ow % oh, p0 % ow
     for p in range(count):
-        n, i, j = (p0 + p) // (oh * ow), (p0 + p) // ow % oh, (p0 + p) % ow
-        for t in range(k0 // cg, (k0 + depth - 1) // cg + 1):
-            row, column = i * sh - top + t // kw * dh, j * sw - left + t % kw * dw
-            if 0 <= row and row < h and 0 <= column and column < wide:
-                b, e = max(k0, t * cg), min(k0 + depth, (t + 1) * cg)
-                at = ((n * h + row) * wide + column) * c + c0 + b - t * cg
-                out, line = dx[at:at + e - b], cols[p * depth + b - k0:p * depth + e - k0]
-                for q in range(e - b):
-                    out[q] += line[q]
+        column = j * sw - left
+        whole = dw == 1 and cg == c and 0 <= column and column + kw <= wide
+        for u in range(first, last + 1):
+            row = i * sh - top + u * dh
+            if row < 0 or row >= h:
+                continue
+            begin, end = max(k0, u * length), min(k1, (u + 1) * length)
+            from_ = p * depth - k0
+            if whole:
+                collect(cols, from_ + begin, end - begin, dx, ((n * h + row) * wide + column) * c + begin - u * length)
+            else:
+                for v in range(kw):
+                    place, tap = column + v * dw, u * length + v * cg
+                    b, e = max(begin, tap), min(end, tap + cg)
+                    if 0 <= place and place < wide:
+                        collect(cols, from_ + b, e - b, dx, ((n * h + row) * wide + place) * c + c0 + b - tap)
+        j += 1
+        if j == ow:
+            i, j = i + 1, 0
+            if i == oh:
+                n, i = n + 1, 0
 
 
-@fast
+@apart
 def pack_groups(lo, hi, chunk, size, row, col, k, n, out):
     """Task g packs the weights of group g, (k,n) with element strides (row, col), into panels out[g]."""
     for g in range(lo, hi):
@@ -130,7 +162,7 @@ def pack_groups(lo, hi, chunk, size, row, col, k, n, out):
             pack_panel(chunk, g * size, row, col, k, n, j, out[g])
 
 
-@fast
+@apart
 def forward_bands(lo, hi, x, packed, start, y, cols, tiles, pieces, band, k0, depth, images, f, groups,
                   h, wide, c, cg, kh, kw, sh, sw, top, left, dh, dw, oh, ow):
     """Task t: output pixels t*P//pieces .. in bands; y (P,F) gets the terms k0 .. k0+depth of its sums, the first on bias."""
@@ -141,10 +173,11 @@ def forward_bands(lo, hi, x, packed, start, y, cols, tiles, pieces, band, k0, de
             count = min(band, end - p)
             for g in range(groups):
                 unfold_band(x, p, count, g * cg, k0, depth, cols[t], h, wide, c, cg, kh, kw, sh, sw, top, left, dh, dw, oh, ow)
-                block(cols[t], 0, depth, 1, packed[g], start[g], y, p * f + g * fg, f, count, fg, depth, k0 > 0, tiles[t])
+                block(cols[t], np.int64(0), depth, np.int64(1), packed[g], start[g], y, p * f + g * fg, f, count, fg, depth,
+                      k0 > 0, tiles[t])
 
 
-@fast
+@apart
 def input_bands(lo, hi, dy, packed, start, dx, cols, tiles, pieces, band, k0, depth, images, f, groups,
                 h, wide, c, cg, kh, kw, sh, sw, top, left, dh, dw, oh, ow):
     """Task t: (image, group) pairs t*N*G//pieces .. ; dcols (count,depth) = dY W, folded into dx, which no other task touches."""
@@ -154,11 +187,12 @@ def input_bands(lo, hi, dy, packed, start, dx, cols, tiles, pieces, band, k0, de
             n, g = item // groups, item % groups
             for p in range(n * plane, (n + 1) * plane, band):
                 count = min(band, (n + 1) * plane - p)
-                block(dy, p * f + g * fg, f, 1, packed[g], start[0], cols[t], 0, depth, count, depth, fg, False, tiles[t])
+                block(dy, p * f + g * fg, f, np.int64(1), packed[g], start[0], cols[t], np.int64(0), depth, count, depth, fg,
+                      np.bool_(False), tiles[t])
                 fold_band(cols[t], dx, p, count, g * cg, k0, depth, h, wide, c, cg, kh, kw, sh, sw, top, left, dh, dw, oh, ow)
 
 
-@fast
+@apart
 def weight_bands(lo, hi, dy, x, start, parts, panels, cols, tiles, pieces, band, k0, depth, images, f, groups,
                  h, wide, c, cg, kh, kw, sh, sw, top, left, dh, dw, oh, ow):
     """Task t: output pixels t*P//pieces .. ; parts[t] (G,depth,F/G) = cols^T dY of these pixels."""
@@ -170,8 +204,9 @@ def weight_bands(lo, hi, dy, x, start, parts, panels, cols, tiles, pieces, band,
             for g in range(groups):
                 unfold_band(x, p, count, g * cg, k0, depth, cols[t], h, wide, c, cg, kh, kw, sh, sw, top, left, dh, dw, oh, ow)
                 for j in range(0, fg, 32):
-                    pack_panel(dy, p * f + g * fg, f, 1, count, fg, j, panels[t])
-                block(cols[t], 0, 1, depth, panels[t], start[0], parts[t], g * depth * fg, fg, depth, fg, count, p > first, tiles[t])
+                    pack_panel(dy, p * f + g * fg, f, np.int64(1), count, fg, j, panels[t])
+                block(cols[t], np.int64(0), np.int64(1), depth, panels[t], start[0], parts[t], g * depth * fg, fg, depth, fg,
+                      count, p > first, tiles[t])
 
 
 def supports(geometry):
@@ -213,9 +248,9 @@ def _plain_band(g):
 
 
 def workspace_bytes(geometry, direction="forward", dtype=np.float32):
-    """Cols and a tile for each thread; a chunk of the weights twice, as taken and as packed (grad_weight: its sums, and dy packed).
+    """Cols and a tile for each thread; a chunk of the weights as taken and as packed (grad_weight: its sums, and dy packed).
 
-    Bounded by CHUNK and BAND: less than 1 MB a thread for any geometry of up to 16384 filters.
+    Bounded by CHUNK and BAND: less than 1 MB a thread for any geometry of up to 8192 filters.
     """
     g = geometry
     dtype = np.dtype(dtype)

@@ -127,7 +127,9 @@ def choose(geometry, direction="forward", dtype=np.float32):
 
     Plain mode and float64: always "direct", the formula itself. Else by what the window looks like: one channel at a time
     is depthwise, one pixel at a time is a matrix product; the rest is a matrix product over copied windows (im2col), whose
-    tiles are 16 filters wide: with fewer filters a group than half of that the direct loops waste less.
+    tiles are 16 columns wide: groups of fewer than 4 filters (for grad_input: channels) would fill less than a quarter of
+    one, and there the direct loops waste less (measured). The batch size plays no part, so that an image gives the same
+    result, bit for bit, in any batch.
 
     >>> from tinyconv.formulas.geometry import conv2d_geometry
     >>> choose(conv2d_geometry((1, 32, 14, 14), (32, 1, 3, 3), padding=1, groups=32))
@@ -142,7 +144,7 @@ def choose(geometry, direction="forward", dtype=np.float32):
     if geometry.groups == 1 and geometry.is_pointwise:
         return "pointwise"
     wide = geometry.c // geometry.groups if direction == "grad_input" else geometry.f // geometry.groups
-    return "im2col" if wide >= 8 or geometry.groups == 1 else "direct"
+    return "im2col" if wide >= 4 or geometry.groups == 1 else "direct"
 
 
 def algorithm(name, geometry, direction="forward", dtype=np.float32):

@@ -18,7 +18,7 @@ SMALL_TABLE = ((32, 1), (64, 2), (64, 1), (128, 1))
 SMALL_STEM = 16
 
 # Width 1.0 at 224: parameters with BatchNorm's (without: 4 210 088); MACs of convolution and linear layers (the paper: 569 M, 4.2 M)
-PUBLISHED = {"params": 4_231_976, "params_without_batch_norm": 4_210_088, "macs": 568_740_352}
+PUBLISHED = {"mobilenet_v1": {"params": 4_231_976, "params_without_batch_norm": 4_210_088, "macs": 568_740_352}}
 
 
 class MobileNetV1(nn.Module):
@@ -27,12 +27,12 @@ class MobileNetV1(nn.Module):
     def __init__(self, table, stem, num_classes, in_channels, width_mult, rng):
         super().__init__()
         rng = np.random.default_rng(rng)
-        width = lambda channels: max(1, int(channels * width_mult))
-        c = width(stem)
+        c = max(1, int(stem * width_mult))
         features = [nn.conv_bn_act(in_channels, c, stride=2, activation=nn.ReLU, rng=rng)]
         for channels, stride in table:
-            features.append(nn.DepthwiseSeparable(c, width(channels), stride, rng=rng))
-            c = width(channels)
+            f = max(1, int(channels * width_mult))
+            features.append(nn.DepthwiseSeparable(c, f, stride, rng=rng))
+            c = f
         self.features = nn.Sequential(*features)
         self.classifier = nn.Linear(c, num_classes, rng=rng)
         for module in self.modules():

@@ -22,7 +22,7 @@ SMALL_STEM, SMALL_HEAD = 16, 128
 
 # Width 1.0 at 224: torchvision's parameters, BatchNorm's included; MACs of convolution and linear layers, padding taps counted
 # (the authors' tables print 300 M). Without BatchNorm: 3 470 760 (printed as 3.47 M).
-PUBLISHED = {"params": 3_504_872, "params_without_batch_norm": 3_470_760, "macs": 300_774_272}
+PUBLISHED = {"mobilenet_v2": {"params": 3_504_872, "params_without_batch_norm": 3_470_760, "macs": 300_774_272}}
 
 
 class MobileNetV2(nn.Module):

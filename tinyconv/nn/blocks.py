@@ -14,7 +14,7 @@ from .module import Module, Sequential
 
 
 def conv_bn_act(c, f, kernel_size=3, stride=1, groups=1, activation=ReLU6, rng=None):
-    """Sequential(convolution without bias, BatchNorm, activation), "same"-like padding (K-1)/2; modules named 0, 1, 2 as torchvision's."""
+    """Sequential(convolution without bias, BatchNorm, activation), "same"-like padding (K-1)/2; named 0, 1, 2 as torchvision's."""
     layers = [Conv2d(c, f, kernel_size, stride, (kernel_size - 1) // 2, groups=groups, bias=False, rng=rng), BatchNorm2d(f)]
     return Sequential(*layers, *([activation()] if activation is not None else []))
 
@@ -34,7 +34,7 @@ class DepthwiseSeparable(Module):
 
 
 class InvertedResidual(Module):
-    """Expand t times, depthwise 3x3, project linearly; add the input if the shapes are equal. Names as torchvision's (`conv.0…`)."""
+    """Expand t times, depthwise 3x3, project linearly; add the input if shapes are equal. Names: torchvision's (`conv.0…`)."""
 
     def __init__(self, c, f, stride=1, expand_ratio=6, rng=None):
         super().__init__()

@@ -25,7 +25,7 @@ def _positive(value, name):
 
 
 class Conv2d(Module):
-    """Convolution (N,C,H,W) -> (N,F,OH,OW), weight (F,C/G,KH,KW). Arguments as torch.nn.Conv2d, `algorithm` of tc.kernels besides.
+    """Convolution (N,C,H,W) -> (N,F,OH,OW), weight (F,C/G,KH,KW). Arguments as torch.nn.Conv2d, and `algorithm`.
 
     `padding` also takes "same", "valid" and ((top, bottom), (left, right)). Errors: ValueError for sizes below 1, groups that do
     not divide, an unknown padding mode.
@@ -62,9 +62,12 @@ class Conv2d(Module):
         return F.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups, self.algorithm)
 
     def describe(self):
-        rest = [f"{name}={value}" for name, value, usual in (("padding", self.padding, 0), ("dilation", self.dilation, (1, 1)), ("groups", self.groups, 1),
-                                                             ("bias", self.bias is not None, True), ("padding_mode", self.padding_mode, "zeros")) if value != usual]
-        return ", ".join([str(self.in_channels), str(self.out_channels), f"kernel_size={self.kernel_size}", f"stride={self.stride}", *rest])
+        rest = [f"{name}={value}" for name, value, usual in (("padding", self.padding, 0), ("dilation", self.dilation, (1, 1)),
+                                                             ("groups", self.groups, 1),
+                                                             ("bias", self.bias is not None, True),
+                                                             ("padding_mode", self.padding_mode, "zeros")) if value != usual]
+        return ", ".join([str(self.in_channels), str(self.out_channels), f"kernel_size={self.kernel_size}",
+                          f"stride={self.stride}", *rest])
 
 
 class Linear(Module):
@@ -115,7 +118,8 @@ class BatchNorm2d(Module):
         return y
 
     def describe(self):
-        return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, track_running_stats={self.track_running_stats}"
+        return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+                f"track_running_stats={self.track_running_stats}")
 
 
 class LocalResponseNorm(Module):

@@ -53,7 +53,8 @@ class Module:
         else:
             for home in (self._parameters, self._modules):
                 if name in home and value is not None and not isinstance(value, type(home[name])):
-                    raise TypeError(f"{type(self).__name__}.{name} is a {type(home[name]).__name__}; a {type(value).__name__} cannot take its place")
+                    raise TypeError(f"{type(self).__name__}.{name} is a {type(home[name]).__name__}; "
+                                    f"a {type(value).__name__} cannot take its place")
                 home.pop(name, None)
             object.__setattr__(self, name, value)
 
@@ -196,7 +197,8 @@ class Module:
         own = {}
         for prefix, module in self.named_modules():
             for home in (module._parameters, module._buffers):
-                own.update({(f"{prefix}.{key}" if prefix else key): (home, key) for key, value in home.items() if value is not None})
+                own.update({(f"{prefix}.{key}" if prefix else key): (home, key)
+                            for key, value in home.items() if value is not None})
         given = {name: value for name, value in state.items() if name.rpartition(".")[2] != "num_batches_tracked"}
         missing, unexpected = [n for n in own if n not in given], [n for n in given if n not in own]
         wrong = [f"{n}: missing" for n in missing] + [f"{n}: unexpected" for n in unexpected] if strict else []

@@ -2,10 +2,9 @@
 
     y[n,f,i,j] = b[f] + Σ_{c,u,v} x[n, c, iS - P + uD, jS - P + vD] w[f,c,u,v]        MACs = KH KW (C/G) F OH OW a picture
 """
-import numpy as np
-
 from .. import kernels
 from ..formulas import conv2d_geometry, conv2d_macs
+from .reduce import channel_sums
 from .table import Counts, register, size
 
 
@@ -25,7 +24,7 @@ def _vjp(saved, dy):
     x, w, has_bias, rest = saved
     return (lambda: kernels.conv2d_grad_input(dy, w, x.shape, *rest),
             lambda: kernels.conv2d_grad_weight(dy, x, w.shape, *rest),
-            (lambda: dy.sum(axis=(0, 2, 3), dtype=np.float64).astype(dy.dtype)) if has_bias else None)
+            (lambda: channel_sums(dy)) if has_bias else None)
 
 
 def _counts(shapes, output, groups=1, **attributes):

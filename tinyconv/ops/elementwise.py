@@ -7,6 +7,7 @@ derivatives; where NumPy stretched an argument over axes (broadcasting), its gra
 import numpy as np
 
 from .. import kernels
+from .reduce import total
 from .table import Counts, register, same_shape, size
 
 
@@ -14,9 +15,9 @@ def unbroadcast(dy, shape):
     """Sum dy over the axes along which an array of `shape` was stretched to dy's shape: the transpose of broadcasting."""
     if dy.shape == tuple(shape):
         return dy
-    dy = dy.sum(axis=tuple(range(dy.ndim - len(shape))))
+    dy = total(dy, tuple(range(dy.ndim - len(shape))))
     stretched = tuple(axis for axis, length in enumerate(shape) if length == 1 and dy.shape[axis] != 1)
-    return dy.sum(axis=stretched, keepdims=True).reshape(shape)
+    return total(dy, stretched, keepdims=True).reshape(shape)
 
 
 def broadcast_shape(a, b, **attributes):

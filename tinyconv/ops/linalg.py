@@ -1,4 +1,5 @@
-"""Matrix products: Y = A B and the linear layer Y = X W^T + b, with dA = dY B^T, dB = A^T dY, dX = dY W, dW = dY^T X, db = Σ dY."""
+"""Matrix products: Y = A B and the linear layer Y = X W^T + b, with dA = dY B^T, dB = A^T dY, dX = dY W, dW = dY^T X,
+db = Σ dY."""
 import numpy as np
 
 from .. import kernels

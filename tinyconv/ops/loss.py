@@ -8,6 +8,7 @@ with q the one-hot label, or its smoothed form (1 - ε) 1{k = y} + ε/K (Szegedy
 import numpy as np
 
 from ..compress import distill
+from .reduce import total
 from .table import Counts, register, size
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -32,7 +33,9 @@ def _reduce(each, reduction, divisor=None):
     if reduction == "none":
         return each, 1
     count = each.size if divisor is None else divisor
-    return np.asarray(each.sum() / each.dtype.type(count) if reduction == "mean" else each.sum()), 1 / count if reduction == "mean" else 1
+    if reduction == "sum":
+        return np.asarray(each.sum()), 1
+    return np.asarray(each.sum() / each.dtype.type(count)), 1 / count
 
 
 def _loss_shape(each):
@@ -40,6 +43,7 @@ def _loss_shape(each):
 
 
 def _log_softmax_array(z, axis):
+    z = np.asarray(z, order="C")                                                          # sums in one order (see reduce)
     shifted = z - z.max(axis=axis, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
 
@@ -58,7 +62,7 @@ def _softmax(z, axis=-1):
 
 def _softmax_vjp(saved, dp):
     p, axis = saved
-    return (p * (dp - (p * dp).sum(axis=axis, keepdims=True)),)
+    return (p * (dp - total(p * dp, axis, keepdims=True)),)
 
 
 def _log_softmax(z, axis=-1):
@@ -69,7 +73,7 @@ def _log_softmax(z, axis=-1):
 
 def _log_softmax_vjp(saved, dlogp):
     logp, axis = saved
-    return (dlogp - np.exp(logp) * dlogp.sum(axis=axis, keepdims=True),)
+    return (dlogp - np.exp(logp) * total(dlogp, axis, keepdims=True),)
 
 
 def _softmax_counts(shapes, output, **attributes):
@@ -129,7 +133,7 @@ def _mse_vjp(saved, dy):
 
 
 def _kl_div(logp, target, reduction="batchmean", log_target=False):
-    """KL(target ‖ p) = Σ t (log t - log p), terms with t = 0 being 0; "batchmean" divides by N alone, the mean of the definition."""
+    """KL(target ‖ p) = Σ t (log t - log p), terms with t = 0 being 0; "batchmean" divides by N alone, as the definition."""
     if logp.shape != target.shape:
         raise ValueError(f"kl_div takes log-probabilities and targets of one shape, not {logp.shape} and {target.shape}")
     t = np.exp(target) if log_target else target
@@ -166,4 +170,5 @@ register("cross_entropy", _cross_entropy, _cross_entropy_vjp, _loss_shape(lambda
 register("nll_loss", _nll, _nll_vjp, _loss_shape(lambda z, y: (z[0],)), _loss_counts)
 register("mse_loss", _mse, _mse_vjp, _loss_shape(lambda a, b: tuple(a)), _loss_counts)
 register("kl_div", _kl_div, _kl_div_vjp, _loss_shape(lambda a, b: tuple(a)), _loss_counts)
-register("distillation_loss", _distillation, lambda gradient, dy: (gradient * dy, None, None), _loss_shape(lambda *shapes: ()), _loss_counts)
+register("distillation_loss", _distillation, lambda gradient, dy: (gradient * dy, None, None), _loss_shape(lambda *shapes: ()),
+         _loss_counts)

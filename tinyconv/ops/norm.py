@@ -10,6 +10,7 @@ statistics are outputs 1 and 2: the operation itself stores nothing.
 import numpy as np
 
 from .. import kernels
+from .reduce import channel_sums
 from .table import Counts, register, size
 
 
@@ -57,8 +58,8 @@ def _batch_norm_vjp(saved, dy, *statistics):
         return dx, dgamma if has_gamma else None, dbeta if has_beta else None, None, None
     column = (slice(None), None, None)
     return (lambda: dy * scale[column],
-            (lambda: (dy * ((x - mean[column]) * inv_std[column])).sum(axis=(0, 2, 3))) if has_gamma else None,
-            (lambda: dy.sum(axis=(0, 2, 3))) if has_beta else None, None, None)
+            (lambda: channel_sums(dy * ((x - mean[column]) * inv_std[column]))) if has_gamma else None,
+            (lambda: channel_sums(dy)) if has_beta else None, None, None)
 
 
 def _batch_norm_counts(shapes, outputs, **attributes):
@@ -82,7 +83,7 @@ def _window_sum(s, n):
 
 
 def _lrn(x, n, alpha, beta, k):
-    """y_c = x_c / (k + α/n Σ_{c' near c} x_{c'}²)^β (Krizhevsky et al. 2012, section 3.3; α divided by n as PyTorch and Caffe do)."""
+    """y_c = x_c / (k + α/n Σ_{c' near c} x_{c'}²)^β (Krizhevsky et al. 2012, section 3.3; α/n as PyTorch and Caffe)."""
     _lrn_shape(x.shape, n)
     s = k + _window_sum(x * x, n) * x.dtype.type(alpha / n)                                              # (N,C,H,W)
     power = s ** x.dtype.type(-beta)

@@ -50,6 +50,7 @@ def _adaptive_counts(shapes, output, **attributes):
 
 
 register("max_pool2d", _max, lambda saved, dy: (lambda: kernels.max_pool2d_grad(dy, *saved),), _max_shape, _max_counts)
-register("avg_pool2d", _average, lambda saved, dy: (lambda: kernels.avg_pool2d_grad(dy, *saved),), _average_shape, _average_counts)
+register("avg_pool2d", _average, lambda saved, dy: (lambda: kernels.avg_pool2d_grad(dy, *saved),), _average_shape,
+         _average_counts)
 register("adaptive_avg_pool2d", _adaptive, lambda shape, dy: (lambda: kernels.adaptive_avg_pool2d_grad(dy, shape),),
          _adaptive_shape, _adaptive_counts)

@@ -2,7 +2,8 @@
 
     q = clip(round(x / S) + Z, q_min, q_max),   x̂ = S (q - Z)                                  round half to even
 fake_quantize gives x̂ with the straight-through gradient 1{q_min <= round(x/S) + Z <= q_max}: the code itself at a bound still
-passes (Jacob et al. 2018, section 3; the saturated code included). The integer operations take int8 codes and give int8 codes; scales
+passes (Jacob et al. 2018, section 3; the saturated code included). The integer operations take int8 codes and give int8
+codes; scales
 and zero points of activations are attributes, weights with one scale a filter are inputs. Requantization: kernels/integer.
 """
 import numpy as np
@@ -20,7 +21,8 @@ def _fake_quantize(x, scale, zero_point, q_min=-128, q_max=127):
 
 
 register("fake_quantize", _fake_quantize, lambda inside, dy: (dy * inside,), same_shape,
-         lambda shapes, output, **attributes: Counts(multiplications=size(output), additions=2 * size(output), comparisons=2 * size(output), special=size(output)))
+         lambda shapes, output, **attributes: Counts(multiplications=size(output), additions=2 * size(output),
+                                                     comparisons=2 * size(output), special=size(output)))
 
 
 def _quantize(x, scale, zero_point):
@@ -34,7 +36,8 @@ def _dequantize(q, scale, zero_point):
 def _qconv2d(x, w, bias, w_scale, x_scale, x_zero_point, y_scale, y_zero_point, stride=1, padding=0, dilation=1, groups=1,
              q_min=-128, q_max=127, rule="onnx"):
     y = kernels.integer.qlinear_conv(x, np.float32(x_scale), np.int8(x_zero_point), w, w_scale, np.int8(0), np.float32(y_scale),
-                                     np.int8(y_zero_point), bias, stride, padding, dilation, groups, rule=rule, q_min=q_min, q_max=q_max)
+                                     np.int8(y_zero_point), bias, stride, padding, dilation, groups, rule=rule, q_min=q_min,
+                                     q_max=q_max)
     return y, None
 
 

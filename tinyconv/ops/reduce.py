@@ -1,7 +1,22 @@
-"""Operations that fold axes: sum, mean, max. y = fold over `axis` (None: all); dL/dx spreads dy over the folded axes again."""
+"""Operations that fold axes: sum, mean, max. y = fold over `axis` (None: all); dL/dx spreads dy over the folded axes again.
+
+NumPy adds in the order of memory, and another order rounds differently; a result here must not depend on the layout. So sums are
+taken in one order, whatever the memory: `total` in C order, `channel_sums` pixel by pixel.
+"""
 import numpy as np
 
+from ..kernels import layout
 from .table import Counts, register, size
+
+
+def total(x, axes, keepdims=False):
+    """Σ x over `axes`, added in C order."""
+    return np.asarray(x, order="C").sum(axis=axes, keepdims=keepdims)
+
+
+def channel_sums(x):
+    """Σ over images and pixels: (N,C,H,W) -> (C,). Added in float64: in float32 a million like terms lose the last two digits."""
+    return layout.nhwc(x).reshape(-1, x.shape[1]).sum(axis=0, dtype=np.float64).astype(x.dtype)
 
 
 def folded_axes(ndim, axis):
@@ -24,7 +39,7 @@ def _spread(dy, shape, axes):
 
 def _sum(x, axis=None, keepdims=False):
     axes = folded_axes(x.ndim, axis)
-    return np.asarray(x.sum(axis=axes, keepdims=keepdims)), (x.shape, axes)
+    return np.asarray(total(x, axes, keepdims)), (x.shape, axes)
 
 
 def _sum_vjp(saved, dy):
@@ -34,7 +49,7 @@ def _sum_vjp(saved, dy):
 
 def _mean(x, axis=None, keepdims=False):
     axes = folded_axes(x.ndim, axis)
-    return np.asarray(x.mean(axis=axes, keepdims=keepdims)), (x.shape, axes)
+    return np.asarray(np.asarray(x, order="C").mean(axis=axes, keepdims=keepdims)), (x.shape, axes)
 
 
 def _mean_vjp(saved, dy):

@@ -5,6 +5,7 @@ undone by the shuffle with C/G groups. `take_channels` picks channels by index: 
 """
 import numpy as np
 
+from ..formulas.geometry import is_integer
 from .table import free, register, size
 
 
@@ -18,7 +19,7 @@ def index_as_json(index):
             return [None if v is None else int(v) for v in (part.start, part.stop, part.step)]
         if part is Ellipsis:
             return "..."
-        if hasattr(part, "__index__") and not isinstance(part, (bool, np.bool_)):
+        if is_integer(part) and not isinstance(part, np.bool_):
             return int(part)
         raise TypeError(f"index must be made of integers, slices and Ellipsis, not {type(part).__name__}")
     return [one(part) for part in (index if isinstance(index, tuple) else (index,))]
@@ -82,7 +83,8 @@ def _concat_shape(*shapes, axis=1):
     first = shapes[0]
     for other in shapes[1:]:
         if len(other) != len(first) or any(a != b for i, (a, b) in enumerate(zip(first, other)) if i != axis):
-            raise ValueError(f"concat along axis {axis} needs equal other axes, not shapes {' and '.join(str(tuple(s)) for s in shapes)}")
+            given = " and ".join(str(tuple(s)) for s in shapes)
+            raise ValueError(f"concat along axis {axis} needs equal other axes, not shapes {given}")
     return tuple(sum(s[axis] for s in shapes) if i == axis else length for i, length in enumerate(first))
 
 
@@ -169,7 +171,8 @@ MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "cir
 
 def _pad_shape(x, padding, mode="constant", value=0.0):
     if len(x) != 4 or len(padding) != 4 or min(padding) < 0:
-        raise ValueError(f"pad takes (N,C,H,W) and padding [left, right, top, bottom] of at least 0, not shape {tuple(x)} and {list(padding)}")
+        raise ValueError("pad takes (N,C,H,W) and padding [left, right, top, bottom] of at least 0, "
+                         f"not shape {tuple(x)} and {list(padding)}")
     if mode not in MODES:
         raise ValueError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
     left, right, top, bottom = padding

@@ -1,0 +1,231 @@
+"""Vectors a reader can run: what one machine instruction does to LANES numbers at once, first in NumPy, then as the instruction.
+
+A processor multiplies not one float32 but a whole register of them: 16 with AVX-512, 8 with AVX2, 4 with NEON. A compiler finds
+such vectors in simple loops; in the loops that matter most (many running sums kept in registers) it does not. So kernels say
+what they mean with the functions of this page: `load`, `store`, `fma`, … Each is three lines of NumPy, which is what runs with
+NUMBA_DISABLE_JIT=1, in a debugger and in print. Compiled, numba's `overload` puts one instruction in its place.
+
+    v = load(x, at)            LANES neighbours of the flat array x, from position `at`
+    acc = fma(a, b, acc)       a * b + acc, rounded once: the instruction whose rate is a processor's peak
+    store(y, at, acc)
+
+The masked forms `load_n`, `store_n` touch only the first n numbers: the edge of an array needs no loop of its own.
+Source of the idea: Intel, "64 and IA-32 Architectures Optimization Reference Manual", chapter on AVX-512 masking.
+"""
+import operator
+
+import llvmlite.binding
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, overload, register_model
+
+from ._jit import host_features
+
+
+def lanes_and_registers(features):
+    """(float32 numbers in one vector register, how many such registers) of a processor, from its feature names.
+
+    >>> lanes_and_registers({"avx512f", "avx2"}), lanes_and_registers({"avx2", "fma"}), lanes_and_registers({"neon"})
+    ((16, 32), (8, 16), (4, 32))
+    """
+    if "avx512f" in features:
+        return 16, 32
+    return (8, 16) if "avx2" in features or "avx" in features else (4, 32)
+
+
+LANES, REGISTERS = lanes_and_registers(host_features())
+
+
+# ---- what each operation means: one vector is an array of LANES float32 -------------------------------------------------------
+
+def load(x, at):
+    """LANES neighbours of the flat array x, from position `at`."""
+    return x[at:at + LANES].copy()
+
+
+def load_n(x, at, n):
+    """The first n of them; the other lanes are 0, and what lies there is not read."""
+    v = np.zeros(LANES, x.dtype)
+    n = min(max(n, 0), LANES)
+    v[:n] = x[at:at + n]
+    return v
+
+
+def store(x, at, v):
+    """Write a vector to LANES neighbours of x."""
+    x[at:at + LANES] = v
+
+
+def store_n(x, at, v, n):
+    """Write only its first n lanes."""
+    n = min(max(n, 0), LANES)
+    x[at:at + n] = v[:n]
+
+
+def splat(s):
+    """The number s in every lane."""
+    return np.full(LANES, s, np.float32)
+
+
+def fma(a, b, c):
+    """a * b + c in every lane, rounded once (NumPy rounds twice: results may differ in the last bit)."""
+    return a * b + c
+
+
+def lower(a, b):
+    """b where it is smaller than a, else a, lane by lane: a NaN in a goes through."""
+    return np.where(b < a, b, a)
+
+
+def higher(a, b):
+    """b where it is larger than a, else a, lane by lane: a NaN in a goes through."""
+    return np.where(b > a, b, a)
+
+
+# ---- how each is compiled: one LLVM vector type, one instruction an operation --------------------------------------------------
+
+F32, I32, I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+VECTOR, MASK = ir.VectorType(F32, LANES), ir.VectorType(ir.IntType(1), LANES)
+ZERO = ir.Constant(VECTOR, [0.0] * LANES)
+SUFFIX = f"v{LANES}f32"
+
+
+class Vector(types.Type):
+    """numba's name for one register of LANES float32."""
+
+    def __init__(self):
+        super().__init__(f"f32x{LANES}")
+
+
+vector = Vector()
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager, kind):
+        super().__init__(manager, kind, VECTOR)
+
+
+def pointer(context, builder, kind, array):
+    """The address of an array's first number: no bounds, no negative indices."""
+    return context.make_array(kind)(context, builder, array).data
+
+
+def emit_call(builder, name, result, arguments):
+    """A call of an LLVM intrinsic by name."""
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, [a.type for a in arguments]), name)
+    return builder.call(function, arguments)
+
+
+def emit_splat(builder, x, kind=VECTOR):
+    """x in every lane."""
+    one = builder.insert_element(ir.Constant(kind, ir.Undefined), x, I32(0))
+    return builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(I32, LANES), [0] * LANES))
+
+
+def emit_load(builder, p, at):
+    """LANES numbers from p[at]; no alignment is assumed."""
+    return builder.load(builder.bitcast(builder.gep(p, [at]), VECTOR.as_pointer()), align=4)
+
+
+def emit_store(builder, p, at, v):
+    """LANES numbers to p[at]."""
+    builder.store(v, builder.bitcast(builder.gep(p, [at]), VECTOR.as_pointer()), align=4)
+
+
+def emit_mask(builder, n, first=0):
+    """The lanes whose number, first + lane, is below n."""
+    kind = ir.VectorType(I64, LANES)
+    return builder.icmp_signed("<", ir.Constant(kind, [first + i for i in range(LANES)]), emit_splat(builder, n, kind))
+
+
+def emit_masked_load(builder, p, at, mask):
+    """The lanes of the mask from p[at]; 0 in the others."""
+    return emit_call(builder, f"llvm.masked.load.{SUFFIX}.p0", VECTOR, [builder.gep(p, [at]), I32(4), mask, ZERO])
+
+
+def emit_masked_store(builder, p, at, mask, v):
+    """The lanes of the mask to p[at]."""
+    emit_call(builder, f"llvm.masked.store.{SUFFIX}.p0", ir.VoidType(), [v, builder.gep(p, [at]), I32(4), mask])
+
+
+def emit_fma(builder, a, b, c):
+    """One fused multiply-add."""
+    return emit_call(builder, f"llvm.fma.{SUFFIX}", VECTOR, [a, b, c])
+
+
+@intrinsic
+def _load(context, x, at):
+    return vector(x, types.intp), lambda c, b, s, v: emit_load(b, pointer(c, b, s.args[0], v[0]), v[1])
+
+
+@intrinsic
+def _load_n(context, x, at, n):
+    return vector(x, types.intp, types.intp), lambda c, b, s, v: emit_masked_load(b, pointer(c, b, s.args[0], v[0]), v[1], emit_mask(b, v[2]))
+
+
+@intrinsic
+def _store(context, x, at, value):
+    def emit(c, b, s, v):
+        emit_store(b, pointer(c, b, s.args[0], v[0]), v[1], v[2])
+        return c.get_dummy_value()
+    return types.void(x, types.intp, vector), emit
+
+
+@intrinsic
+def _store_n(context, x, at, value, n):
+    def emit(c, b, s, v):
+        emit_masked_store(b, pointer(c, b, s.args[0], v[0]), v[1], emit_mask(b, v[3]), v[2])
+        return c.get_dummy_value()
+    return types.void(x, types.intp, vector, types.intp), emit
+
+
+@intrinsic
+def _splat(context, x):
+    return vector(types.float32), lambda c, b, s, v: emit_splat(b, v[0])
+
+
+@intrinsic
+def _fma(context, x, y, z):
+    return vector(vector, vector, vector), lambda c, b, s, v: emit_fma(b, *v)
+
+
+def _two(emit):
+    @intrinsic
+    def operation(context, x, y):
+        return vector(vector, vector), lambda c, b, s, v: emit(b, v[0], v[1])
+    return operation
+
+
+_add = _two(lambda b, x, y: b.fadd(x, y, flags=("contract",)))
+_sub = _two(lambda b, x, y: b.fsub(x, y, flags=("contract",)))
+_mul = _two(lambda b, x, y: b.fmul(x, y, flags=("contract",)))
+_lower = _two(lambda b, x, y: b.select(b.fcmp_ordered("<", y, x), y, x))
+_higher = _two(lambda b, x, y: b.select(b.fcmp_ordered(">", y, x), y, x))
+
+overload(load, inline="always")(lambda x, at: lambda x, at: _load(x, at))
+overload(load_n, inline="always")(lambda x, at, n: lambda x, at, n: _load_n(x, at, n))
+overload(store, inline="always")(lambda x, at, v: lambda x, at, v: _store(x, at, v))
+overload(store_n, inline="always")(lambda x, at, v, n: lambda x, at, v, n: _store_n(x, at, v, n))
+overload(splat, inline="always")(lambda s: lambda s: _splat(np.float32(s)))
+overload(fma, inline="always")(lambda a, b, c: lambda a, b, c: _fma(a, b, c))
+overload(lower, inline="always")(lambda a, b: lambda a, b: _lower(a, b))
+overload(higher, inline="always")(lambda a, b: lambda a, b: _higher(a, b))
+
+
+def _operator(symbol, both):
+    """Let kernels write x + y for vectors, and 4 * x with a number."""
+    @overload(symbol, inline="always")
+    def lowered(x, y):
+        if isinstance(x, Vector) and isinstance(y, Vector):
+            return lambda x, y: both(x, y)
+        if isinstance(y, Vector) and isinstance(x, types.Number):
+            return lambda x, y: both(_splat(np.float32(x)), y)
+        return None
+
+
+_operator(operator.add, _add)
+_operator(operator.sub, _sub)
+_operator(operator.mul, _mul)
