@@ -3,14 +3,14 @@
     Y = X W^T + bias        X (P,C) = x in channels-last memory, P = N*H*W pixels, W (F,C), Y (P,F)
     dX = dY W               dW = dY^T X
 
-Nothing is copied but the weights (into panels, see `gemm`). Cost: P*F*C multiply-adds for each; bytes moved about
+Nothing is copied but the weights (into panels: pages `indirect` and `tile`). Cost: P*F*C multiply-adds for each; bytes moved about
 4*(P*C + P*F + F*C), so 2*C*F/(4*(C+F)) operations a byte: with few channels memory is the limit, with 64 and more
 arithmetic. The gradient of weights sums over all pixels: each thread sums its part into a slab, the slabs are added.
 Source: Lin, Chen & Yan, "Network in network" (2014); Howard et al., "MobileNets" (2017), section 3.1.
 """
 import numpy as np
 
-from . import gemm, layout, select
+from . import direct, layout, select
 from ._jit import plain
 
 
@@ -53,48 +53,32 @@ def supports(geometry):
 
 
 def workspace_bytes(geometry, direction="forward", dtype=np.float32):
-    """The packed weights and a tile for each thread; for grad_weight the slabs; nothing in the plain kernels."""
-    g = geometry
-    if not select.is_fast(dtype):
-        return 0
-    pixels = g.n * g.h * g.w
-    if direction == "grad_weight":
-        return gemm.multiply_long_bytes(g.f, g.c, pixels)
-    return gemm.multiply_bytes(pixels, g.f, g.c) if direction == "forward" else gemm.multiply_bytes(pixels, g.c, g.f)
+    """As of the direct convolution, with one tap."""
+    return direct.workspace_bytes(geometry, direction, dtype)
 
 
 def forward(x, w, bias, geometry):
     """x (N,C,H,W), w (F,C,1,1), bias (F,) or None -> y (N,F,H,W). Cost: N*H*W*F*C multiply-adds."""
-    g = geometry
-    if not select.is_fast(x.dtype):
-        y = np.zeros(g.y_shape, x.dtype)
-        conv(layout.nchw(x), layout.writable(w.reshape(g.f, g.c)), y)
-        return y if bias is None else y + bias[:, None, None]
-    b = gemm.packed(layout.writable(w).reshape(-1), 0, 1, g.c, g.c, g.f)                    # W^T (C,F)
-    y = np.empty((g.n, g.h, g.w, g.f), np.float32)
-    gemm.multiply(layout.nhwc(x).reshape(-1), g.c, 1, b, gemm.starting(bias, g.f), y.reshape(-1), g.n * g.h * g.w, g.f, g.c)
-    return layout.shaped(y)
+    if select.is_fast(x.dtype):
+        return direct.forward(x, w, bias, geometry)
+    y = np.zeros(geometry.y_shape, x.dtype)
+    conv(layout.nchw(x), layout.writable(w.reshape(geometry.f, geometry.c)), y)
+    return y if bias is None else y + bias[:, None, None]
 
 
 def grad_input(dy, w, geometry):
     """dy (N,F,H,W), w (F,C,1,1) -> dx (N,C,H,W), dX = dY W. Cost: that of the forward pass."""
-    g = geometry
-    if not select.is_fast(dy.dtype):
-        dx = np.zeros(g.x_shape, dy.dtype)
-        conv_input(layout.nchw(dy), layout.writable(w.reshape(g.f, g.c)), dx)
-        return dx
-    b = gemm.packed(layout.writable(w).reshape(-1), 0, g.c, 1, g.f, g.c)                    # W (F,C)
-    dx = np.empty((g.n, g.h, g.w, g.c), np.float32)
-    gemm.multiply(layout.nhwc(dy).reshape(-1), g.f, 1, b, gemm.starting(None, g.c), dx.reshape(-1), g.n * g.h * g.w, g.c, g.f)
-    return layout.shaped(dx)
+    if select.is_fast(dy.dtype):
+        return direct.grad_input(dy, w, geometry)
+    dx = np.zeros(geometry.x_shape, dy.dtype)
+    conv_input(layout.nchw(dy), layout.writable(w.reshape(geometry.f, geometry.c)), dx)
+    return dx
 
 
 def grad_weight(dy, x, geometry):
     """dy (N,F,H,W), x (N,C,H,W) -> dw (F,C,1,1), dW = dY^T X. Cost: that of the forward pass."""
-    g = geometry
-    if not select.is_fast(dy.dtype):
-        dw = np.zeros((g.f, g.c), dy.dtype)
-        conv_weight(layout.nchw(dy), layout.nchw(x), dw)
-        return dw.reshape(g.w_shape)
-    dy, x = layout.nhwc(dy).reshape(-1), layout.nhwc(x).reshape(-1)
-    return gemm.multiply_long(dy, 1, g.f, x, g.c, 1, g.f, g.c, g.n * g.h * g.w).reshape(g.w_shape)      # (F,P) x (P,C)
+    if select.is_fast(dy.dtype):
+        return direct.grad_weight(dy, x, geometry)
+    dw = np.zeros((geometry.f, geometry.c), dy.dtype)
+    conv_weight(layout.nchw(dy), layout.nchw(x), dw)
+    return dw.reshape(geometry.w_shape)

@@ -126,9 +126,8 @@ def choose(geometry, direction="forward", dtype=np.float32):
     """The name of the algorithm that "auto" means for this convolution.
 
     Plain mode and float64: always "direct", the formula itself. Else by what the window looks like: one channel at a time
-    is depthwise, one pixel at a time is a matrix product; the rest is a matrix product over copied windows (im2col), whose
-    tiles are 16 columns wide: groups of fewer than 4 filters (for grad_input: channels) would fill less than a quarter of
-    one, and there the direct loops waste less (measured). The batch size plays no part, so that an image gives the same
+    is depthwise, one pixel at a time is a matrix product (pointwise), and everything else is direct: windows read where they
+    lie need no copies (im2col makes KH·KW of them). The batch size plays no part, so that an image gives the same
     result, bit for bit, in any batch.
 
     >>> from tinyconv.formulas.geometry import conv2d_geometry
@@ -143,8 +142,7 @@ def choose(geometry, direction="forward", dtype=np.float32):
         return "depthwise"
     if geometry.groups == 1 and geometry.is_pointwise:
         return "pointwise"
-    wide = geometry.c // geometry.groups if direction == "grad_input" else geometry.f // geometry.groups
-    return "im2col" if wide >= 4 or geometry.groups == 1 else "direct"
+    return "direct"
 
 
 def algorithm(name, geometry, direction="forward", dtype=np.float32):

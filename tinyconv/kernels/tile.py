@@ -15,13 +15,8 @@ of channels, then `finish`, which adds bias and residual, clips and stores. MR a
 are unrolled while the kernel is compiled; only the loop over k is in the machine code. Bound by: FMA.
 """
 import numpy as np
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic, overload
 
-from .simd import (I64, LANES, REGISTERS, VECTOR, ZERO, emit_fma, emit_load, emit_mask, emit_masked_load, emit_masked_store, emit_splat,
-                   emit_store, pointer,
-                   vector)
+from .simd import LANES, REGISTERS
 
 # (MR, NV) by the number of output channels: few, multiples of three vectors, anything else
 TILES = ((14, 2), (8, 3), (6, 4)) if REGISTERS == 32 else ((6, 2), (4, 3), (3, 4))
@@ -59,110 +54,30 @@ def resume(MR, NV, S, at):
     return tuple(S[at + i * LANES:at + (i + 1) * LANES].copy() for i in range(MR * NV))
 
 
-def finish(acc, MR, NV, C, c, pitch, m, n, bias, at, R, residual, low, high):
-    """C[c + i·pitch + j] = clip(acc[i, j] + bias[at + j] + residual·R[same place], low, high) for i < m rows, j < n columns."""
-    for i in range(min(MR, m)):
-        place = slice(c + i * pitch, c + i * pitch + n)
-        y = np.concatenate(acc[i * NV:(i + 1) * NV])[:n] + bias[at:at + n]
-        if residual:
-            y = y + R[place]
-        C[place] = np.where(y < low, low, np.where(y > high, high, y))
+def finish(acc, MR, NV, C, places, q, column, n, bias, at, R, residual, low, high):
+    """C[places[q+i] + column + j] = clip(acc[i, j] + bias[at + j] + residual·R[same place], low, high) for j < n; places < 0 are skipped."""
+    for i in range(MR):
+        if places[q + i] >= 0:
+            place = slice(places[q + i] + column, places[q + i] + column + n)
+            y = np.concatenate(acc[i * NV:(i + 1) * NV])[:n] + bias[at:at + n]
+            if residual:
+                y = y + R[place]
+            C[place] = np.where(y < low, low, np.where(y > high, high, y))
 
 
-# ---- how they are compiled ------------------------------------------------------------------------------------------------
+def outer(acc, MR, NV, A, rows, q, count, first, m, B, places, column, n):
+    """acc[i, j] += Σ_{p<count} A[rows[q+p] + first + i] · B[places[p] + column + j], i < m, j < n: the sum over pixels.
 
-@intrinsic(prefer_literal=True)
-def _zeros(context, MR, NV):
-    kind = types.UniTuple(vector, MR.literal_value * NV.literal_value)
-
-    def emit(c, b, s, v):
-        return c.make_tuple(b, kind, [ZERO] * kind.count)
-    return kind(MR, NV), emit
-
-
-@intrinsic(prefer_literal=True)
-def _multiply(context, acc, MR, NV, A, rows, q, zero, first, B, b, K):
-    index = types.intp
-    signature = acc(acc, MR, NV, A, rows, index, zero, index, B, index, index)
-    mr, nv = MR.literal_value, NV.literal_value
-
-    def emit(c, builder, s, v):
-        pA, pI, pZ, pB = (pointer(c, builder, s.args[i], v[i]) for i in (3, 4, 6, 8))
-        q, first, b, K = v[5], v[7], v[9], v[10]
-        slots = [cgutils.alloca_once(builder, VECTOR) for _ in range(mr * nv)]
-        for slot, value in zip(slots, cgutils.unpack_tuple(builder, v[0])):
-            builder.store(value, slot)
-        starts = []
-        for i in range(mr):
-            at = builder.load(builder.gep(pI, [builder.add(q, I64(i))]))
-            inside = builder.gep(pA, [builder.add(at, first)])
-            starts.append(builder.select(builder.icmp_signed("<", at, I64(0)), pZ, inside))
-        with cgutils.for_range(builder, K) as loop:
-            at = builder.add(b, builder.mul(loop.index, I64(nv * LANES)))
-            columns = [emit_load(builder, pB, builder.add(at, I64(LANES * j))) for j in range(nv)]
-            for i, start in enumerate(starts):
-                a = emit_splat(builder, builder.load(builder.gep(start, [loop.index])))
-                for j, column in enumerate(columns):
-                    slot = slots[i * nv + j]
-                    builder.store(emit_fma(builder, a, column, builder.load(slot)), slot)
-        return c.make_tuple(builder, s.return_type, [builder.load(slot) for slot in slots])
-    return signature, emit
-
-
-@intrinsic(prefer_literal=True)
-def _keep(context, acc, MR, NV, S, at):
-    def emit(c, b, s, v):
-        for i, value in enumerate(cgutils.unpack_tuple(b, v[0])):
-            emit_store(b, pointer(c, b, s.args[3], v[3]), b.add(v[4], I64(LANES * i)), value)
-        return c.get_dummy_value()
-    return types.void(acc, MR, NV, S, types.intp), emit
-
-
-@intrinsic(prefer_literal=True)
-def _resume(context, MR, NV, S, at):
-    kind = types.UniTuple(vector, MR.literal_value * NV.literal_value)
-
-    def emit(c, b, s, v):
-        p = pointer(c, b, s.args[2], v[2])
-        return c.make_tuple(b, kind, [emit_load(b, p, b.add(v[3], I64(LANES * i))) for i in range(kind.count)])
-    return kind(MR, NV, S, types.intp), emit
-
-
-@intrinsic(prefer_literal=True)
-def _finish(context, acc, MR, NV, C, c, pitch, m, n, bias, at, R, residual, low, high):
-    index, number = types.intp, types.float32
-    signature = types.void(acc, MR, NV, C, index, index, index, index, bias, index, R, index, number, number)
-    mr, nv = MR.literal_value, NV.literal_value
-
-    def emit(context, builder, s, v):
-        pC, pbias, pR = (pointer(context, builder, s.args[i], v[i]) for i in (3, 8, 10))
-        c, pitch, m, n, at, residual = v[4], v[5], v[6], v[7], v[9], v[11]
-        low, high = emit_splat(builder, v[12]), emit_splat(builder, v[13])
-        masks = [emit_mask(builder, n, LANES * j) for j in range(nv)]
-        offsets = [emit_masked_load(builder, pbias, builder.add(at, I64(LANES * j)), masks[j]) for j in range(nv)]
-        wanted = builder.icmp_signed("!=", residual, I64(0))
-        some = [builder.and_(mask, emit_splat(builder, wanted, mask.type)) for mask in masks]
-        sums = cgutils.unpack_tuple(builder, v[0])
-        for i in range(mr):
-            with builder.if_then(builder.icmp_signed("<", I64(i), m), likely=True):
-                start = builder.add(c, builder.mul(I64(i), pitch))
-                for j in range(nv):
-                    place = builder.add(start, I64(LANES * j))
-                    y = builder.fadd(sums[i * nv + j], offsets[j])
-                    y = builder.fadd(y, emit_masked_load(builder, pR, place, some[j]))
-                    y = builder.select(builder.fcmp_ordered("<", y, low), low, y)
-                    y = builder.select(builder.fcmp_ordered(">", y, high), high, y)
-                    emit_masked_store(builder, pC, place, masks[j], y)
-        return context.get_dummy_value()
-    return signature, emit
-
-
-overload(zeros, inline="always", prefer_literal=True)(lambda MR, NV: lambda MR, NV: _zeros(MR, NV))
-overload(multiply, inline="always", prefer_literal=True)(
-    lambda acc, MR, NV, A, rows, q, zero, first, B, b, K: lambda acc, MR, NV, A, rows, q, zero, first, B, b, K: _multiply(
-        acc, MR, NV, A, rows, q, zero, first, B, b, K))
-overload(keep, inline="always", prefer_literal=True)(lambda acc, MR, NV, S, at: lambda acc, MR, NV, S, at: _keep(acc, MR, NV, S, at))
-overload(resume, inline="always", prefer_literal=True)(lambda MR, NV, S, at: lambda MR, NV, S, at: _resume(MR, NV, S, at))
-overload(finish, inline="always", prefer_literal=True)(
-    lambda acc, MR, NV, C, c, pitch, m, n, bias, at, R, residual, low, high: lambda acc, MR, NV, C, c, pitch, m, n, bias, at, R, residual, low, high: _finish(
-        acc, MR, NV, C, c, pitch, m, n, bias, at, R, residual, low, high))
+    The weight gradient's product: both factors are read where the tables say; pixels with rows[q+p] < 0 are left out.
+    """
+    out = [total.copy() for total in acc]
+    for p in range(count):
+        at = rows[q + p]
+        if at >= 0:
+            a, b = np.zeros(MR, np.float32), np.zeros(NV * LANES, np.float32)
+            a[:m] = A[at + first:at + first + m]
+            b[:n] = B[places[p] + column:places[p] + column + n]
+            for i in range(MR):
+                for j in range(NV):
+                    out[i * NV + j] = out[i * NV + j] + a[i] * b[j * LANES:(j + 1) * LANES]
+    return tuple(out)
