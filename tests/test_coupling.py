@@ -1,8 +1,9 @@
-"""Coupled channels: a network without them computes what the network with them masked computes, and costs what the closed form says.
+"""Coupled channels: a network without them computes what the network with them masked computes, and costs what the closed form
+says.
 
-Every case runs at three ratios with randomly chosen groups. Under tc.use("plain") results are equal bit for bit, end to end: a masked
-channel adds w·0 to a sum whose order does not change. The fast kernels group the terms of a sum by how many there are, so there
-every operation is held to its own rounding bound, on the inputs that the masked network gives it.
+Every case runs at three ratios with randomly chosen groups. Under tc.use("plain") results are equal bit for bit, end to end: a
+masked channel adds w·0 to a sum whose order does not change. The fast kernels group the terms of a sum by how many there are,
+so there every operation is held to its own rounding bound, on the inputs that the masked network gives it.
 """
 import numpy as np
 import pytest
@@ -109,41 +110,63 @@ def head(m, x):
 
 # name: (model, input shape, number of groups that may go: counted by hand)
 CASES = {
-    "residual chain": (lambda: Wired(residual, a=conv(2, 6), norm=norm(6), b=conv(6, 6), c=conv(6, 6), head=lin(6, 3)), (2, 5, 5), 6),
-    "depthwise with multiplier 2": (lambda: Wired(head, a=conv(2, 4), b=conv(4, 8, groups=4), c=conv(8, 5), head=lin(5, 3)), (2, 5, 5), 4 + 5),
-    "depthwise down to one channel": (lambda: Wired(head, a=conv(1, 2), b=conv(2, 2, groups=2, algorithm="depthwise"), c=conv(2, 2, 1), head=lin(2, 3)),
+    "residual chain": (lambda: Wired(residual, a=conv(2, 6), norm=norm(6), b=conv(6, 6), c=conv(6, 6), head=lin(6, 3)),
+                       (2, 5, 5), 6),
+    "depthwise with multiplier 2": (lambda: Wired(head, a=conv(2, 4), b=conv(4, 8, groups=4), c=conv(8, 5), head=lin(5, 3)),
+                                    (2, 5, 5), 4 + 5),
+    "depthwise down to one channel": (lambda: Wired(head, a=conv(1, 2), b=conv(2, 2, groups=2, algorithm="depthwise"),
+                                                    c=conv(2, 2, 1), head=lin(2, 3)),
                                       (1, 4, 4), 2 + 2),
-    "grouped: positions tied": (lambda: Wired(head, a=conv(2, 8), b=conv(8, 12, groups=4), c=conv(12, 6, 1), head=lin(6, 3)), (2, 4, 4), 2 + 3 + 6),
-    "concat": (lambda: Wired(lambda m, x: m.c(F.relu(m.norm(F.concat([m.a(x), m.b(x)])))), a=conv(2, 3), b=conv(2, 4), norm=norm(7), c=conv(7, 5)),
+    "grouped: positions tied": (lambda: Wired(head, a=conv(2, 8), b=conv(8, 12, groups=4), c=conv(12, 6, 1), head=lin(6, 3)),
+                                (2, 4, 4), 2 + 3 + 6),
+    "concat": (lambda: Wired(lambda m, x: m.c(F.relu(m.norm(F.concat([m.a(x), m.b(x)])))), a=conv(2, 3), b=conv(2, 4),
+                             norm=norm(7), c=conv(7, 5)),
                (2, 4, 4), 3 + 4),
-    "concat of one value twice": (lambda: Wired(lambda m, x: m.b(F.concat([m.a(x)] * 2)), a=conv(2, 3), b=conv(6, 4)), (2, 4, 4), 3),
-    "concat along rows": (lambda: Wired(lambda m, x: m.c(F.concat([m.a(x), m.b(x)], dim=2)), a=conv(2, 3), b=conv(2, 3), c=conv(3, 4)), (2, 3, 3), 3),
+    "concat of one value twice": (lambda: Wired(lambda m, x: m.b(F.concat([m.a(x)] * 2)), a=conv(2, 3), b=conv(6, 4)),
+                                  (2, 4, 4), 3),
+    "concat along rows": (lambda: Wired(lambda m, x: m.c(F.concat([m.a(x), m.b(x)], dim=2)), a=conv(2, 3), b=conv(2, 3),
+                                        c=conv(3, 4)), (2, 3, 3), 3),
     "split": (lambda: Wired(split_in_two, a=conv(2, 6), b=conv(6, 4), c=conv(2, 2)), (2, 4, 4), 2 + 4),
-    "split, shuffle": (lambda: Wired(shuffle_units, a=conv(2, 8), b=conv(4, 4), c=conv(4, 4), head=lin(8, 3)), (2, 3, 3), 8 + 4 + 4),
+    "split, shuffle": (lambda: Wired(shuffle_units, a=conv(2, 8), b=conv(4, 4), c=conv(4, 4), head=lin(8, 3)),
+                       (2, 3, 3), 8 + 4 + 4),
     "slices": (lambda: Wired(sliced, a=conv(2, 6), b=conv(3, 4), c=conv(6, 4)), (2, 3, 3), 3),
-    "flatten to linear": (lambda: Wired(lambda m, x: m.c(F.relu(m.b(F.flatten(F.max_pool2d(m.a(x), 2))))), a=conv(1, 3), b=lin(12, 7), c=lin(7, 3)),
+    "flatten to linear": (lambda: Wired(lambda m, x: m.c(F.relu(m.b(F.flatten(F.max_pool2d(m.a(x), 2))))), a=conv(1, 3),
+                                        b=lin(12, 7), c=lin(7, 3)),
                           (1, 4, 4), 3 + 7),
-    "reshape to linear": (lambda: Wired(lambda m, x: m.b(m.a(x).reshape(x.shape[0], -1)), a=conv(1, 4), b=lin(36, 3)), (1, 3, 3), 4),
-    "squeeze and excite": (lambda: Wired(squeeze_excite, a=conv(2, 6), down=lin(6, 3), up=lin(3, 6), b=conv(6, 4)), (2, 4, 4), 6 + 3),
-    "parameters along channels": (lambda: Wired(lambda m, x: m.b(F.tanh(m.a(x) * m.scale + m.shift)), a=conv(2, 5), scale=weight(5, 1, 1),
+    "reshape to linear": (lambda: Wired(lambda m, x: m.b(m.a(x).reshape(x.shape[0], -1)), a=conv(1, 4), b=lin(36, 3)),
+                          (1, 3, 3), 4),
+    "squeeze and excite": (lambda: Wired(squeeze_excite, a=conv(2, 6), down=lin(6, 3), up=lin(3, 6), b=conv(6, 4)),
+                           (2, 4, 4), 6 + 3),
+    "parameters along channels": (lambda: Wired(lambda m, x: m.b(F.tanh(m.a(x) * m.scale + m.shift)), a=conv(2, 5),
+                                                scale=weight(5, 1, 1),
                                                 shift=weight(1, 5, 1, 1), b=conv(5, 4)), (2, 3, 3), 5),
     "one layer used twice": (lambda: Wired(twice, a=conv(2, 4), shared=conv(4, 4), b=conv(4, 3)), (2, 3, 3), 4),
-    "one layer on two branches": (lambda: Wired(two_branches, left=conv(2, 4), right=conv(2, 4), shared=conv(4, 5), b=conv(5, 3)), (2, 3, 3), 4 + 5),
-    "one norm used twice": (lambda: Wired(lambda m, x: m.c(m.norm(m.a(x)) + m.norm(m.b(x)) * 0.5), a=conv(2, 5), b=conv(2, 5), norm=norm(5), c=conv(5, 3)),
+    "one layer on two branches": (lambda: Wired(two_branches, left=conv(2, 4), right=conv(2, 4), shared=conv(4, 5), b=conv(5, 3)),
+                                  (2, 3, 3), 4 + 5),
+    "one norm used twice": (lambda: Wired(lambda m, x: m.c(m.norm(m.a(x)) + m.norm(m.b(x)) * 0.5), a=conv(2, 5), b=conv(2, 5),
+                                          norm=norm(5), c=conv(5, 3)),
                             (2, 3, 3), 5),
-    "quotients and differences": (lambda: Wired(lambda m, x: m.c(m.a(x) / (m.b(x).abs() + 1) - m.a(x) * 3), a=conv(2, 5), b=conv(2, 5), c=conv(5, 3)),
+    "quotients and differences": (lambda: Wired(lambda m, x: m.c(m.a(x) / (m.b(x).abs() + 1) - m.a(x) * 3), a=conv(2, 5),
+                                                b=conv(2, 5), c=conv(5, 3)),
                                   (2, 3, 3), 5),
-    "transposed planes": (lambda: Wired(lambda m, x: m.b(m.a(x).transpose(0, 1, 3, 2)), a=conv(2, 5), b=conv(5, 3)), (2, 3, 4), 5),
-    "two outputs": (lambda: Wired(lambda m, x: (m.a(x), m.c(m.b(m.a(x)))), a=conv(2, 5), b=conv(5, 4), c=conv(4, 3)), (2, 3, 3), 4),
+    "transposed planes": (lambda: Wired(lambda m, x: m.b(m.a(x).transpose(0, 1, 3, 2)), a=conv(2, 5), b=conv(5, 3)),
+                          (2, 3, 4), 5),
+    "two outputs": (lambda: Wired(lambda m, x: (m.a(x), m.c(m.b(m.a(x)))), a=conv(2, 5), b=conv(5, 4), c=conv(4, 3)),
+                    (2, 3, 3), 4),
     # protected: nothing of these may go but what stands behind them
-    "softmax over channels": (lambda: Wired(lambda m, x: m.c(m.b(F.softmax(m.a(x), 1))), a=conv(2, 4), b=conv(4, 5), c=conv(5, 3)), (2, 3, 3), 5),
-    "neighbouring channels": (lambda: Wired(lambda m, x: m.c(m.b(F.local_response_norm(m.a(x), 3))), a=conv(2, 4), b=conv(4, 5), c=conv(5, 3)), (2, 3, 3), 5),
+    "softmax over channels": (lambda: Wired(lambda m, x: m.c(m.b(F.softmax(m.a(x), 1))), a=conv(2, 4), b=conv(4, 5),
+                                            c=conv(5, 3)), (2, 3, 3), 5),
+    "neighbouring channels": (lambda: Wired(lambda m, x: m.c(m.b(F.local_response_norm(m.a(x), 3))), a=conv(2, 4), b=conv(4, 5),
+                                            c=conv(5, 3)), (2, 3, 3), 5),
     "attention": (lambda: Wired(attention, a=conv(4, 4), b=conv(4, 5), head=lin(5, 3)), (4, 3, 3), 5),
     "mean over channels": (lambda: Wired(spatial_attention, a=conv(2, 6), gate=conv(1, 1), b=conv(6, 4)), (2, 4, 4), 0),
-    "a weight read elsewhere too": (lambda: Wired(lambda m, x: m.c(m.b(m.a(x) * m.a.weight.sum())), a=conv(2, 4), b=conv(4, 5), c=conv(5, 3)), (2, 3, 3), 5),
-    "a computed weight": (lambda: Wired(lambda m, x: m.c(m.b(F.conv2d(m.a(x), m.w * 2, padding=1))), a=conv(2, 4), w=weight(4, 4, 3, 3), b=conv(4, 5),
+    "a weight read elsewhere too": (lambda: Wired(lambda m, x: m.c(m.b(m.a(x) * m.a.weight.sum())), a=conv(2, 4), b=conv(4, 5),
+                                                  c=conv(5, 3)), (2, 3, 3), 5),
+    "a computed weight": (lambda: Wired(lambda m, x: m.c(m.b(F.conv2d(m.a(x), m.w * 2, padding=1))), a=conv(2, 4),
+                                        w=weight(4, 4, 3, 3), b=conv(4, 5),
                                         c=conv(5, 3)), (2, 3, 3), 5),
-    "a computed scale": (lambda: Wired(lambda m, x: m.c(m.b(m.a(x) * F.sigmoid(m.scale))), a=conv(2, 4), scale=weight(4, 1, 1), b=conv(4, 5), c=conv(5, 3)),
+    "a computed scale": (lambda: Wired(lambda m, x: m.c(m.b(m.a(x) * F.sigmoid(m.scale))), a=conv(2, 4), scale=weight(4, 1, 1),
+                                       b=conv(4, 5), c=conv(5, 3)),
                          (2, 3, 3), 5),
 }
 
@@ -211,7 +234,9 @@ SMALL = [pytest.param(name, marks=pytest.mark.small) if name in CASES else name 
 @pytest.mark.small
 @pytest.mark.parametrize("name", CASES)
 def test_as_many_groups_as_counted_by_hand(name):
-    """A coupling that protects too much prunes nothing and passes every equality below; the number of groups is counted by hand."""
+    """A coupling that protects too much prunes nothing and passes every equality below; the number of groups is counted by
+    hand.
+    """
     g, _ = case(name)
     assert len(graph.couple(g).groups) == CASES[name][2]
 
@@ -229,20 +254,21 @@ def test_removed_is_masked_bit_for_bit_and_costs_the_closed_form(name, ratio):
     assert all(np.array_equal(p, q) for p, q in zip(*((y if isinstance(y, tuple) else (y,)) for y in (a, b))))
     assert (tc.cost.macs(small), tc.cost.params(small)) == closed_form(g, coupling, gone)
     assert all(min(shape, default=1) > 0 for shape in graph.shapes(small).values())
-    assert set(small.arrays()) == set(g.arrays()) and all(set(a.ravel()) <= set(g.array(n).ravel()) for n, a in small.arrays().items())
+    assert set(small.arrays()) == set(g.arrays())
+    assert all(set(a.ravel()) <= set(g.array(name).ravel()) for name, a in small.arrays().items())
 
 
 def bound(node, arguments, masked_terms):
     """How far two ways to compute one node may differ in float32, elementwise; 0 where nothing is rounded in another order.
 
-    Sums of n products: n u Σ|x||w| each way (n + 1 with a bias); BatchNorm: three roundings each way; means: as sums; exp and its kin:
-    NumPy's float32 loops are right to 4 units in the last place.
+    Sums of n products: n u Σ|x||w| each way (n + 1 with a bias); BatchNorm: three roundings each way; means: as sums; exp and
+    its kin: NumPy's float32 loops are right to 4 units in the last place.
     """
     if node.op in ("conv2d", "linear"):
         x, w, b = (*arguments, None)[:3]
         terms = w[0].size + 1
-        size = lookup(node.op).forward(np.abs(x).astype(np.float64), np.abs(w).astype(np.float64), None if b is None else np.abs(b).astype(np.float64),
-                                       **{k: v for k, v in node.attributes.items() if k != "algorithm"})[0]
+        sizes = [None if a is None else np.abs(a.astype(np.float64)) for a in (x, w, b)]
+        size = lookup(node.op).forward(*sizes, **{k: v for k, v in node.attributes.items() if k != "algorithm"})[0]
         return (terms + masked_terms) * U * size * 1.001
     if node.op == "batch_norm":
         x, gamma, beta, mean, var = (v.astype(np.float64) for v in arguments)
@@ -258,18 +284,22 @@ def bound(node, arguments, masked_terms):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_removed_is_masked_within_rounding_in_fast_mode(name):
-    """Every node of the small network on the values of the masked one gives the masked one's values, within the bound of that node."""
+    """Every node of the small network on the values of the masked one gives the masked one's values, within the bound of that
+    node.
+    """
     g, x = case(name)
     coupling = graph.couple(g)
     gone = some_groups(coupling, 0.5, np.random.default_rng(3))
-    small, masked, kept = graph.remove_channels(g, gone, coupling), graph.mask_channels(g, gone, coupling), kept_masks(coupling, gone)
+    small, masked = graph.remove_channels(g, gone, coupling), graph.mask_channels(g, gone, coupling)
+    kept = kept_masks(coupling, gone)
     values = {next(iter(g.inputs)): x}
     graph.run(masked, x, each=lambda node, outputs: values.update(zip(node.outputs, outputs)))
     known = {**small.arrays(), **{n: v[:, kept[n]] if v.ndim > 1 else v for n, v in values.items() if n in kept}}
     for before, node in zip(g.nodes, small.nodes):
         arguments = [known[v] if isinstance(v, str) else v for v in node.inputs]
         results = lookup(node.op).forward(*arguments, **node.attributes)[0]
-        terms = g.array(before.inputs[1])[0].size + 1 if node.op in ("conv2d", "linear") and before.inputs[1] in g.arrays() else 100
+        layer = node.op in ("conv2d", "linear") and before.inputs[1] in g.arrays()
+        terms = g.array(before.inputs[1])[0].size + 1 if layer else 100
         y = results[0] if isinstance(results, tuple) and node.op == "batch_norm" else results
         for output, y in zip(node.outputs, y if isinstance(y, tuple) else (y,)):
             error = np.abs(y.astype(np.float64) - known[output])
@@ -278,7 +308,9 @@ def test_removed_is_masked_within_rounding_in_fast_mode(name):
 
 @pytest.mark.small
 def test_every_operation_has_an_answer():
-    """Coupling and integer form: a rule, or a sentence that says why there is none; and nothing is listed that is no operation."""
+    """Coupling and integer form: a rule, or a sentence that says why there is none; and nothing is listed that is no
+    operation.
+    """
     for answers in (graph.COUPLING, INTEGER):
         assert set(answers) == set(TABLE)
         assert all(callable(answer) or isinstance(answer, str) and " " in answer for answer in answers.values())
@@ -302,11 +334,14 @@ def test_protected_groups_and_empty_layers_are_refused():
 
 @pytest.mark.small
 def test_shuffle_and_split_after_pruning():
-    """What was a rule becomes an explicit order: take_channels at no MACs, or smaller pieces; an untouched shuffle stays a shuffle."""
+    """What was a rule becomes an explicit order: take_channels at no MACs, or smaller pieces; an untouched shuffle stays a
+    shuffle.
+    """
     g, _ = case("split, shuffle")
     coupling = graph.couple(g)
     small = graph.remove_channels(g, some_groups(coupling, 0.5, np.random.default_rng(0)), coupling)
-    assert {"take_channels", "split"} <= {node.op for node in small.nodes} and "channel_shuffle" not in {node.op for node in small.nodes}
+    made = {node.op for node in small.nodes}
+    assert {"take_channels", "split"} <= made and "channel_shuffle" not in made
     again = graph.remove_channels(small, some_groups(graph.couple(small), 0.3, np.random.default_rng(1)))
     assert tc.cost.macs(again) < tc.cost.macs(small) < tc.cost.macs(g)
     assert sum(row.macs for row in tc.cost.summary(small).rows if row.kind == "take_channels") == 0

@@ -1,4 +1,6 @@
-"""The networks against what their papers and authors print: parameters and multiply-adds to the unit, names and shapes of torchvision."""
+"""The networks against what their papers and authors print: parameters and multiply-adds to the unit, names and shapes of
+torchvision.
+"""
 import numpy as np
 import pytest
 
@@ -26,11 +28,15 @@ def test_published_counts_to_the_unit(name):
 
 
 # width: (MACs, parameters, printed millions of MACs); Howard et al. 2017, Table 6
-V1_WIDTHS = {1.0: (568_740_352, 4_231_976, 569), 0.75: (325_400_448, 2_585_560, 325), 0.5: (149_497_088, 1_331_592, 149), 0.25: (41_030_272, 470_072, 41)}
-V1_SIZES = {224: (568_740_352, 569), 192: (418_121_728, 418), 160: (290_675_200, 290), 128: (186_400_768, 186)}             # Table 7; 160 is printed truncated
+V1_WIDTHS = {1.0: (568_740_352, 4_231_976, 569), 0.75: (325_400_448, 2_585_560, 325), 0.5: (149_497_088, 1_331_592, 149),
+             0.25: (41_030_272, 470_072, 41)}
+# Table 7; 160 is printed truncated
+V1_SIZES = {224: (568_740_352, 569), 192: (418_121_728, 418), 160: (290_675_200, 290), 128: (186_400_768, 186)}
 # width: (MACs, parameters without BatchNorm's, printed M MACs, printed M parameters); the authors' table in tf-models slim
-V2_WIDTHS = {1.4: (582_195_824, 6_060_840, 582, 6.06), 1.3: (509_374_560, 5_342_536, 509, 5.34), 1.0: (300_774_272, 3_470_760, 300, 3.47),
-             0.75: (209_069_792, 2_609_784, 209, 2.61), 0.5: (97_131_840, 1_950_136, 97, 1.95), 0.35: (59_285_808, 1_663_048, 59, 1.66)}
+V2_WIDTHS = {1.4: (582_195_824, 6_060_840, 582, 6.06), 1.3: (509_374_560, 5_342_536, 509, 5.34),
+             1.0: (300_774_272, 3_470_760, 300, 3.47),
+             0.75: (209_069_792, 2_609_784, 209, 2.61), 0.5: (97_131_840, 1_950_136, 97, 1.95),
+             0.35: (59_285_808, 1_663_048, 59, 1.66)}
 V2_SIZES = {192: 221.32, 160: 154.08, 128: 99.07, 96: 56.29}                # million MACs
 
 
@@ -67,7 +73,9 @@ def test_mobilenet_v2_resolutions(size):
 
 
 def test_mobilenet_v1_layer_of_table_3():
-    """An inner layer of the paper's Table 3, 14x14x512: 462 M as a full convolution, 52.3 M separable, and both multipliers on top."""
+    """An inner layer of the paper's Table 3, 14x14x512: 462 M as a full convolution, 52.3 M separable, and both multipliers
+    on top.
+    """
     def layer(c, size):
         return cost.summary(nn.DepthwiseSeparable(c, c, rng=0), (1, c, size, size)).macs
     assert cost.summary(nn.Conv2d(512, 512, 3, padding=1, bias=False), (1, 512, 14, 14)).macs == 462_422_016
@@ -79,16 +87,20 @@ def test_erratum_of_mobilenet_v1_table_2():
     rows = cost.summary(models.mobilenet_v1(rng=0), (1, 3, 224, 224)).rows
     convolutions = [row for row in rows if row.kind == "conv2d"]
     total = sum(row.macs for row in rows)
-    shares = [convolutions[0].macs / total, sum(row.macs for row in convolutions[2::2]) / total, sum(row.macs for row in convolutions[1::2]) / total,
+    shares = [convolutions[0].macs / total, sum(row.macs for row in convolutions[2::2]) / total,
+              sum(row.macs for row in convolutions[1::2]) / total,
               next(row.macs for row in rows if row.kind == "linear") / total]
-    assert [round(100 * share, 2) for share in shares] == [1.91, 94.86, 3.06, 0.18]           # 3x3; 1x1; depthwise; fully connected
+    # 3x3; 1x1; depthwise; fully connected
+    assert [round(100 * share, 2) for share in shares] == [1.91, 94.86, 3.06, 0.18]
 
 
 def torchvision_mobilenet_v2():
-    """name -> shape of torchvision.models.mobilenet_v2().state_dict(), written out from Table 2 of the paper and torchvision's naming."""
+    """name -> shape of torchvision.models.mobilenet_v2().state_dict(), written out from Table 2 of the paper and
+    torchvision's naming.
+    """
     shapes = {}
 
-    def block(name, f, c, k):                                                # convolution without bias (name.0) and BatchNorm (name.1)
+    def block(name, f, c, k):                                                # convolution without bias, BatchNorm
         shapes[f"{name}.0.weight"] = (f, c, k, k)
         shapes.update({f"{name}.1.{part}": (f,) for part in ("weight", "bias", "running_mean", "running_var")})
 
@@ -113,7 +125,8 @@ def test_mobilenet_v2_has_torchvisions_names_and_shapes():
     model, expected = models.mobilenet_v2(rng=0), torchvision_mobilenet_v2()
     assert {name: a.shape for name, a in model.state_dict().items()} == expected and len(expected) == 262
     state = {name: np.full(shape, 0.5, np.float32) for name, shape in expected.items()}
-    state.update({name.replace("running_mean", "num_batches_tracked"): np.int64(1) for name in expected if name.endswith("running_mean")})
+    state.update({name.replace("running_mean", "num_batches_tracked"): np.int64(1) for name in expected
+                  if name.endswith("running_mean")})
     assert model.load_state_dict(state) == ([], [])
     assert all((a == 0.5).all() for a in model.state_dict().values())
     del state["features.3.conv.2.weight"]
@@ -126,7 +139,8 @@ def test_widths_round_as_the_authors_do():
     """To multiples of 8, never more than a tenth down: the channels of every published width."""
     assert [make_divisible(32 * a) for a in (1.4, 1.3, 0.75, 0.5, 0.35)] == [48, 40, 24, 16, 16]
     assert [make_divisible(c * 0.35) for c in (16, 24, 32, 64, 96, 160, 320)] == [8, 8, 16, 24, 32, 56, 112]
-    assert all(make_divisible(c) >= 0.9 * c and make_divisible(c) % 8 == 0 and abs(make_divisible(c) - c) <= max(8, c / 10 + 4) for c in range(1, 2000))
+    for c in range(1, 2000):
+        assert make_divisible(c) >= 0.9 * c and make_divisible(c) % 8 == 0 and abs(make_divisible(c) - c) <= max(8, c / 10 + 4)
 
 
 @pytest.mark.parametrize("name", [name for name in models.NETWORKS if name.endswith("_small")])

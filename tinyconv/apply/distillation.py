@@ -22,7 +22,8 @@ def distill(student, teacher, images, labels, temperature=4.0, weight=0.9, epoch
 
     def loss(net, x, y):
         scores = net(x)
-        return F.distillation_loss(scores, np.ascontiguousarray(train.predict(teacher, x.data, len(y))), y, temperature, weight), scores
+        taught = np.ascontiguousarray(train.predict(teacher, x.data, len(y)))
+        return F.distillation_loss(scores, taught, y, temperature, weight), scores
     rows = train.fit(model, images, labels, epochs=epochs, lr=lr, loss=loss, **options)
     if history is not None:
         history.extend(rows)

@@ -9,12 +9,14 @@ from ._checks import check_graph
 def finetune(g, images, labels, epochs=2, lr=0.02, keep_zeros=False, history=None, **options):
     """The Graph trained on images and labels, from the weights it has; g itself is untouched.
 
-    keep_zeros  weights that are exactly 0 stay 0 (after `sparsify`). history: a list that receives the epochs. Options: train.fit's.
+    keep_zeros  weights that are exactly 0 stay 0 (after `sparsify`)
+    history     a list that receives the epochs;  options: train.fit's
+    Errors: ValueError for a graph without parameters (an integer network), and those of train.fit.
     """
     check_graph(g)
     net = Network(g)
     if not net._parameters:
-        raise ValueError("g must have parameters to train; this one has none (an integer network is trained before it is quantized)")
+        raise ValueError("g must have parameters to train, and has none (an integer network is trained before it is quantized)")
     zeros = [(p, p.data == 0) for p in net.parameters() if p.ndim > 1]
 
     def after_step(model):

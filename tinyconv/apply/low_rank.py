@@ -2,11 +2,12 @@
 
     linear (F,C)        -> (k,C) then (F,k)                        pays for k < FC/(F+C)
     channel_out         -> KxK to k maps, then 1x1;      channel_in -> 1x1 to k maps, then KxK;      spatial -> Kx1, then 1xK
-The bias goes to the second. With the singular value decomposition the error of the weight is sqrt(Σ_{i>k} σ_i²) (Eckart & Young 1936).
-Weights: compress/lowrank; strides, padding and MACs of the two: formulas.low_rank_conv_geometries.
+The bias goes to the second. With the singular value decomposition the error of the weight is sqrt(Σ_{i>k} σ_i²) (Eckart & Young
+1936). Weights: compress/lowrank; strides, padding and MACs of the two: formulas.low_rank_conv_geometries.
 """
 from ..compress import lowrank as pure
-from ..formulas import conv2d_geometry, conv2d_macs, linear_macs, low_rank_conv_geometries, low_rank_conv_macs, low_rank_linear_macs
+from ..formulas import (conv2d_geometry, conv2d_macs, linear_macs, low_rank_conv_geometries, low_rank_conv_macs,
+                        low_rank_linear_macs)
 from ..graph import Node, shapes
 from ..graph.structure import unused
 from ._checks import check_graph, layer_weights
@@ -19,8 +20,8 @@ def lowrank(g, energy=None, ratio=None, kind="channel_out", layers=None):
 
     energy   keep the least rank with this share of Σσ², in (0, 1];  ratio  instead: this share of the full rank
     kind     how convolutions are split: channel_out, channel_in or spatial (of 1x1 ones the first two are the same)
-    layers   names of weights to consider (None: all convolutions without groups and all linear layers; a weight that several layers
-             share stays whole)
+    layers   names of weights to consider (None: all convolutions without groups and all linear layers; a weight that several
+             layers share stays whole)
     Errors: ValueError for unknown layers or kinds, and unless exactly one of energy and ratio is given.
 
     >>> g = tc.trace(tc.nn.Linear(64, 32, rng=0), (1, 64))
@@ -34,8 +35,7 @@ def lowrank(g, energy=None, ratio=None, kind="channel_out", layers=None):
     if (energy is None) == (ratio is None) or not 0 < (ratio if energy is None else energy) <= 1:
         raise ValueError(f"give either energy or ratio, in (0, 1], not energy={energy} and ratio={ratio}")
     readers, weights = g.consumers(), layer_weights(g)
-    able = {n.inputs[1] for n in g.nodes if n.op in ("conv2d", "linear") and n.inputs[1] in weights and n.attributes.get("groups", 1) == 1
-            and len(readers[n.inputs[1]]) == 1}
+    able = {name for name in weights if len(readers[name]) == 1 and readers[name][0].attributes.get("groups", 1) == 1}
     if layers is not None and not set(layers) <= able:
         raise ValueError(f"layers without a low-rank form here: {', '.join(sorted(set(layers) - able))}")
     chosen = able if layers is None else set(layers)
@@ -58,7 +58,8 @@ def _replaced(g, node, known, kind, energy, ratio, parameters):
     else:
         a = node.attributes
         whole = conv2d_geometry(x_shape, w.shape, a.get("stride", 1), a.get("padding", 0), a.get("dilation", 1))
-        before, after = conv2d_macs(whole.c, whole.f, (whole.kh, whole.kw), whole.oh, whole.ow), low_rank_conv_macs(whole, rank, kind)
+        before = conv2d_macs(whole.c, whole.f, (whole.kh, whole.kw), whole.oh, whole.ow)
+        after = low_rank_conv_macs(whole, rank, kind)
         attributes = (_attributes(part) for part in low_rank_conv_geometries(whole, rank, kind))
     return _pair(g, node, form, rank, attributes, parameters) if after < before else [node]
 

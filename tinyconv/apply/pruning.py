@@ -1,8 +1,9 @@
-"""Pruning carried through a network. `prune` removes coupled groups of channels: every array gets smaller. `sparsify` only zeroes.
+"""Pruning carried through a network. `prune` removes coupled groups of channels, from every array; `sparsify` only zeroes.
 
-A group's score is the mean over its filters of the filter's score (Σ|w|, or sqrt Σw²), each divided by the mean score of its layer, so
-that layers of different size can be ranked together; the random control draws one number a group. scope="global" ranks all
-groups of the network in one list; "uniform" takes the same share of every family of groups (the groups that live in the same layers).
+A group's score is the mean over its filters of the filter's score (Σ|w|, or sqrt Σw²), each divided by the mean score of its
+layer, so that layers of different size can be ranked together; the random control draws one number a group. scope="global"
+ranks all groups of the network in one list; "uniform" takes the same share of every family of groups (the groups that live in
+the same layers).
 """
 import numpy as np
 
@@ -78,8 +79,8 @@ def prune(g, ratio=None, criterion="l1", scope="global", macs=None, seed=0):
     ratio    the fraction of prunable groups that go, in [0, 1); exactly round(ratio · n) of them (of each family under "uniform")
     macs     instead of ratio: a budget. The fewest groups go, in the order of their scores, so that MACs <= macs
     criterion  "l1", "l2", or "random" (the control, by `seed`);  scope  "global" or "uniform"
-    Invariants: pruned(x) == masked(x); no layer is ever empty; kept numbers keep their bits. Errors: ValueError for a ratio or budget
-    that cannot be met, unknown names; GraphError for an operation that channels cannot be followed through.
+    Invariants: pruned(x) == masked(x); no layer is ever empty; kept numbers keep their bits. Errors: ValueError for a ratio or
+    budget that cannot be met, unknown names; GraphError for an operation that channels cannot be followed through.
 
     >>> g = tc.trace(tc.models.mobilenet_v1_small(rng=0), (1, 1, 28, 28))
     >>> half = tc.apply.prune(g, macs=tc.cost.macs(g) // 2)
@@ -144,5 +145,6 @@ def sparsify(g, sparsity, scope="global"):
     if scope not in SCOPES:
         raise ValueError(f"scope must be one of {', '.join(SCOPES)}, not {scope!r}")
     weights = layer_weights(g)
-    masks = pure.global_magnitude(list(weights.values()), sparsity) if scope == "global" else [pure.magnitude(w, sparsity) for w in weights.values()]
+    arrays = list(weights.values())
+    masks = pure.global_magnitude(arrays, sparsity) if scope == "global" else [pure.magnitude(w, sparsity) for w in arrays]
     return g.with_arrays({name: pure.masked(w, mask) for (name, w), mask in zip(weights.items(), masks)})

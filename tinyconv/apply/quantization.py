@@ -3,8 +3,9 @@
 1. fold every BatchNorm into its convolution;  2. run calibration pictures and note the range of every value;  3. give each value
 a scale and zero point, each filter a scale of its own;  4. write the same network with integer operations:
     acc = Σ (q_x - Z_x) q_w + q_b,   q_y = clip(round(acc S_x S_w / S_y + Z_y))
-An activation behind a layer costs nothing: it is the range to which the result is clipped; one whose input others read too clips the
-codes. Only the first node (quantize) and the last (dequantize) touch floats. `INTEGER` has an entry for every operation of the table: how it is written in integers, or why not.
+An activation behind a layer costs nothing: it is the range to which the result is clipped; one whose input others read too
+clips the codes. Only the first node (quantize) and the last (dequantize) touch floats. `INTEGER` has an entry for every
+operation of the table: how it is written in integers, or why not.
 """
 import numpy as np
 
@@ -57,7 +58,7 @@ def _weighted(b, node, clip, output):
     x_scale, x_zero = b.qparams(x)
     y_scale, y_zero = b.qparams(output)
     if not all(name is None or name in b.g.parameters or name in b.g.buffers for name in (w, bias)):
-        raise GraphError(f"{node.outputs[0]}: {node.op} has an integer form for a weight and bias that are arrays, not for computed ones")
+        raise GraphError(f"{node.outputs[0]}: {node.op} has an integer form for weights that are arrays, not computed ones")
     if node.op == "linear" and len(b.shapes[x]) != 2:
         raise GraphError(f"{node.outputs[0]}: linear has an integer form for inputs (N,C), not for shape {b.shapes[x]}")
     weight = b.g.array(w)
@@ -70,30 +71,31 @@ def _weighted(b, node, clip, output):
     q_bias = pure.quantize_bias(offset, x_scale, w_scale)
     reach = int(pure.accumulator_bound(codes, q_bias, x_zero).max())
     if reach > pure.INT32_MAX:
-        raise ValueError(f"{node.outputs[0]}: the sums of {node.op} could reach {reach:,}, which int32 does not hold; split the layer")
+        raise ValueError(f"{node.outputs[0]}: the sums of {node.op} could reach {reach:,}, more than int32 holds: split it")
     stem = w.removesuffix("weight")
     names = (b.buffer(w, codes), b.buffer(f"{stem}bias", q_bias), b.buffer(f"{stem}scale", np.atleast_1d(np.float32(w_scale))))
     q_min, q_max = _limits(y_scale, y_zero, clip)
-    attributes = dict(x_scale=x_scale, x_zero_point=x_zero, y_scale=y_scale, y_zero_point=y_zero, q_min=q_min, q_max=q_max, rule=b.rule)
-    if node.op == "conv2d":
-        attributes.update({k: v for k, v in node.attributes.items() if k != "algorithm"})
-    b.nodes.append(Node({"conv2d": "qconv2d", "linear": "qlinear"}[node.op], (b.source(x), *names), (output,), attributes, node.module))
+    attributes = dict(x_scale=x_scale, x_zero_point=x_zero, y_scale=y_scale, y_zero_point=y_zero, q_min=q_min, q_max=q_max,
+                      rule=b.rule, **{k: v for k, v in node.attributes.items() if k != "algorithm"})
+    b.nodes.append(Node(f"q{node.op}", (b.source(x), *names), (output,), attributes, node.module))
 
 
 def _add(b, node, clip, output):
     """Residual sum: both sides brought to the scale of the result."""
     if not all(isinstance(v, str) and v in b.scales for v in node.inputs):
         raise GraphError(f"{node.outputs[0]}: add has an integer form for two results of layers, not for a number or a parameter")
-    (a_scale, a_zero), (c_scale, c_zero), (y_scale, y_zero) = b.qparams(node.inputs[0]), b.qparams(node.inputs[1]), b.qparams(output)
-    q_min, q_max = _limits(y_scale, y_zero, clip)
-    b.nodes.append(Node("qadd", tuple(b.source(v) for v in node.inputs), (output,), dict(
-        a_scale=a_scale, a_zero_point=a_zero, b_scale=c_scale, b_zero_point=c_zero, y_scale=y_scale, y_zero_point=y_zero, q_min=q_min, q_max=q_max), node.module))
+    attributes = {}
+    for letter, name in zip("aby", (*node.inputs, output)):
+        attributes[f"{letter}_scale"], attributes[f"{letter}_zero_point"] = b.qparams(name)
+    attributes["q_min"], attributes["q_max"] = _limits(*b.qparams(output), clip)
+    b.nodes.append(Node("qadd", tuple(b.source(v) for v in node.inputs), (output,), attributes, node.module))
 
 
 def _average(b, node, clip, output):
     """Global average pooling: one int32 sum a channel."""
     if node.attributes["output_size"] not in (1, [1, 1]):
-        raise GraphError(f"{node.outputs[0]}: adaptive_avg_pool2d has an integer form for output size 1, not {node.attributes['output_size']}")
+        raise GraphError(f"{node.outputs[0]}: adaptive_avg_pool2d has an integer form for output size 1, "
+                         f"not {node.attributes['output_size']}")
     (x_scale, x_zero), (y_scale, y_zero) = b.qparams(node.inputs[0]), b.qparams(output)
     q_min, q_max = _limits(y_scale, y_zero, clip)
     b.nodes.append(Node("qglobal_average_pool", (b.source(node.inputs[0]),), (output,), dict(
@@ -122,11 +124,13 @@ _FLOAT = "it has no integer form; keep the layer in float"
 
 INTEGER = {
     **{name: _FLOAT for name in TABLE},
-    **dict.fromkeys(("cross_entropy", "nll_loss", "mse_loss", "kl_div", "distillation_loss"), "a loss is no layer; trace the network without it"),
-    **dict.fromkeys(("quantize", "dequantize", "qconv2d", "qlinear", "qadd", "qglobal_average_pool"), "the network is quantized already"),
+    **dict.fromkeys(("cross_entropy", "nll_loss", "mse_loss", "kl_div", "distillation_loss"),
+                    "a loss is no layer; trace the network without it"),
+    **dict.fromkeys(("quantize", "dequantize", "qconv2d", "qlinear", "qadd", "qglobal_average_pool"),
+                    "the network is quantized already"),
     "batch_norm": "BatchNorm is folded into the convolution before it; this one follows none, or shares it with another reader",
     "conv2d": _weighted, "linear": _weighted, "add": _add, "adaptive_avg_pool2d": _average, "relu": _clipped, "relu6": _clipped,
-    "flatten": _moved, "reshape": _moved, "channel_shuffle": _moved, "take_channels": _moved, "slice": _moved, "dropout": _nothing,
+    **dict.fromkeys(("flatten", "reshape", "channel_shuffle", "take_channels", "slice"), _moved), "dropout": _nothing,
 }
 
 
@@ -143,7 +147,8 @@ def calibrate(g, images, batch_size=100, observe=pure.observe_min_max):
                 ranges[name] = _observed(ranges.get(name), y, name, observe)
     images = np.asarray(images)
     if images.dtype.kind not in "fu" or images.ndim < 2 or len(images) < 1:
-        raise ValueError(f"calibration must be pictures, uint8 or floats, at least one, not {images.dtype} of shape {images.shape}")
+        given = f"{images.dtype} of shape {images.shape}"
+        raise ValueError(f"calibration must be pictures, uint8 or floats, at least one, not {given}")
     for at in range(0, len(images), batch_size):
         x = train.as_batch(images[at:at + batch_size])
         for name in g.inputs:
@@ -172,8 +177,9 @@ def _fusions(g):
 def quantize(g, calibration, bits=8, per_channel=True, rule="onnx", batch_size=100):
     """The network in integers: a Graph whose first node makes int8 codes, whose last makes floats, with integers all between.
 
-    calibration  pictures (N,C,H,W), uint8 or float32: they fix the ranges of activations. bits: of the weights, 2-8 (stored as int8);
-    per_channel: a scale for each filter. rule: how sums are requantized ("onnx"). Activations are 8-bit, affine.
+    calibration  pictures (N,C,H,W), uint8 or float32: they fix the ranges of activations, which have 8 bits, affine
+    bits         of the weights, 2-8 (stored as int8);  per_channel: a scale for each filter, else one for each weight
+    rule         how sums are requantized ("onnx")
     Errors: GraphError naming an operation that has no integer form and why; ValueError for calibration data that is empty, NaN
     or of the wrong shape, and for weights and biases that could overflow the accumulator.
     """
@@ -202,5 +208,5 @@ def quantize(g, calibration, bits=8, per_channel=True, rule="onnx", batch_size=1
     result = unused(f"{last}/float", b.taken)
     b.nodes.append(Node("dequantize", (b.source(last),), (result,), dict(scale=scale, zero_point=zero_point)))
     made = Graph(folded.inputs, tuple(b.nodes), (result,), {}, b.buffers)
-    shapes(made)                                                             # an integer operation takes fewer shapes than its float form
+    shapes(made)                                                         # integer operations take fewer shapes than float ones
     return made

@@ -1,7 +1,7 @@
 """Executed multiplications and additions, counted by running the very loops on numbers that count.
 
-A counting number is a float that tells a tally of every * and + done to it. `count` hands arrays of them to the *source* of a plain
-kernel (compiled code cannot count), so that what is counted is the page a reader reads. Closed form == this: the proof.
+A counting number is a float that tells a tally of every * and + done to it. `count` hands arrays of them to the *source* of a
+plain kernel (compiled code cannot count), so that what is counted is the page a reader reads. Closed form == this: the proof.
 """
 from typing import NamedTuple
 

@@ -49,17 +49,18 @@ class Summary:
         for row in self.rows:
             if row.params or row.macs:
                 share = f"{row.macs / self.macs:.1%}" if self.macs else ""
-                lines.append(f"{row.name:<{width}}  {row.kind:<20}  {'x'.join(map(str, row.shape)):<20}  {row.params:>11,}  {row.macs:>14,}  {share:>6}")
-        total = f"{'total':<{width}}  {self.convention + ' convention':<20}  {'':<20}  {self.params:>11,}  {self.macs:>14,}  {'':>6}"
+                shape = "x".join(map(str, row.shape))
+                lines.append(f"{row.name:<{width}}  {row.kind:<20}  {shape:<20}  {row.params:>11,}  {row.macs:>14,}  {share:>6}")
+        total = f"{'total':<{width}}  {self.convention + ' convention':<42}  {self.params:>11,}  {self.macs:>14,}"
         return "\n".join([*lines, "-" * len(head), total])
 
 
 def _macs(node, shapes, counts, convention):
     if convention == "paper" or node.op not in ("conv2d", "qconv2d"):
         return counts.macs
-    a = node.attributes
-    g = conv2d_geometry(shapes[node.inputs[0]], shapes[node.inputs[1]], a.get("stride", 1), a.get("padding", 0), a.get("dilation", 1), a.get("groups", 1))
-    return conv2d_interior_macs(g)
+    x, w = (shapes[name] for name in node.inputs[:2])
+    steps = {key: node.attributes[key] for key in ("stride", "padding", "dilation", "groups") if key in node.attributes}
+    return conv2d_interior_macs(conv2d_geometry(x, w, **steps))
 
 
 def summary(model_or_graph, input_shape=None, convention="paper"):
@@ -81,7 +82,8 @@ def summary(model_or_graph, input_shape=None, convention="paper"):
     given = [] if input_shape is None else input_shapes(input_shape)
     for (name, shape), own in zip(g.inputs.items(), given):
         if own[1:] != tuple(shape):
-            raise ValueError(f"input_shape of {name!r} must be (N, {', '.join(map(str, shape))}), as the graph was traced, not {own}")
+            wanted = f"(N, {', '.join(map(str, shape))}), as the graph was traced"
+            raise ValueError(f"input_shape of {name!r} must be {wanted}, not {own}")
     shapes = graphs.shapes(g, batch=given[0][0] if given else 1)
     rows, seen = [], set()
     for node in g.nodes:
@@ -90,8 +92,9 @@ def summary(model_or_graph, input_shape=None, convention="paper"):
                                         made[0] if len(made) == 1 else made, **node.attributes)
         own = [v for v in node.values() if v in g.parameters or v in g.buffers]
         own = [v for v in dict.fromkeys(own) if not (v in seen or seen.add(v))]
-        rows.append(Row(node.module or node.outputs[0], node.op, tuple(made[0]), sum(g.parameters[v].size for v in own if v in g.parameters),
-                        _macs(node, shapes, counts, convention), counts, sum(g.array(v).nbytes for v in own)))
+        params = sum(g.parameters[v].size for v in own if v in g.parameters)
+        macs, held = _macs(node, shapes, counts, convention), sum(g.array(v).nbytes for v in own)
+        rows.append(Row(node.module or node.outputs[0], node.op, tuple(made[0]), params, macs, counts, held))
     return Summary(tuple(rows), convention)
 
 

@@ -1,4 +1,4 @@
-"""Floor 4: the network as data. `trace` writes a model down; a Graph runs, trains (`Network`), saves itself, and is what transforms take and give."""
+"""Floor 4: the network as data. `trace` writes it down; a Graph runs, trains, is saved, and is what transforms take and give."""
 from .coupling import COUPLING, Coupling, couple
 from .file import graph_as_json, graph_from_json, load, save
 from .folding import fold_batch_norms
@@ -9,5 +9,5 @@ from .runner import run, shapes
 from .structure import Graph, GraphError, Node
 from .tracing import trace
 
-__all__ = ["COUPLING", "Coupling", "Graph", "GraphError", "Network", "Node", "TraceError", "couple", "fold_batch_norms", "graph_as_json", "graph_from_json",
-           "load", "mask_channels", "remove_channels", "run", "save", "shapes", "trace"]
+__all__ = ["COUPLING", "Coupling", "Graph", "GraphError", "Network", "Node", "TraceError", "couple", "fold_batch_norms",
+           "graph_as_json", "graph_from_json", "load", "mask_channels", "remove_channels", "run", "save", "shapes", "trace"]

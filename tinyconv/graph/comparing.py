@@ -26,8 +26,9 @@ def in_mode(model, training):
 def compare(model, graph, kind):
     """Model and graph in evaluation with batches of 1 and 3 and in training with a batch of 2, on inputs of dtype `kind`.
 
-    Results must be equal bit for bit, and in training the new running statistics. A model that cannot train on two pictures (batch
-    statistics of one number) has no training to compare. Errors: TraceError naming the operation where the first difference arises.
+    Results must be equal bit for bit, and in training the new running statistics. A model that cannot train on two pictures
+    (batch statistics of one number) has no training to compare. Errors: TraceError naming the operation where the first
+    difference arises.
     """
     dice = np.random.default_rng(0)
     for batch, training in ((1, False), (3, False), (2, True)):
@@ -44,8 +45,9 @@ def compare(model, graph, kind):
         new = [(name, statistics[name], updates.get(name, graph.buffers[name])) for name in graph.buffers]
         for name, a, b in (*zip(graph.outputs, theirs, ours), *new):
             if not _equal(a, b):
-                raise TraceError(f"the graph's {name} ({b.dtype}) differs from the model's ({a.dtype}) on a fresh input with batch {batch} in "
-                                 f"{'training' if training else 'evaluation'}; {_first_difference(model, graph, xs, training)}")
+                mode, where = "training" if training else "evaluation", _first_difference(model, graph, xs, training)
+                raise TraceError(f"the graph's {name} ({b.dtype}) differs from the model's ({a.dtype}) on a fresh input with "
+                                 f"batch {batch} in {mode}; {where}")
 
 
 def _equal(a, b):

@@ -1,11 +1,12 @@
 """Which channels must go together? If channel 5 of one layer is removed, whatever is added to it must lose its channel too.
 
-Every channel of every value gets a number. An operation says how its output channels follow from its input channels: a convolution makes
-new ones, BatchNorm and ReLU keep theirs, an addition makes two channels one (union), a concatenation sets the numbers side by
-side, a flatten repeats each for all its pixels. Arrays are bound to the channels they belong to: filter i of a weight to output
-channel i, its slice j along axis 1 to input channel j; an array that two nodes share makes their channels one. What carries one number
-at the end is one coupled group: it stays or goes as a whole. Channels of inputs and outputs of the network, and what an
-operation mixes in a way that no removal can preserve, are protected. (The idea of following index maps is that of DepGraph, Fang et al. 2023; here on arrays.)
+Every channel of every value gets a number. An operation says how its output channels follow from its input channels: a
+convolution makes new ones, BatchNorm and ReLU keep theirs, an addition makes two channels one (union), a concatenation sets the
+numbers side by side, a flatten repeats each for all its pixels. Arrays are bound to the channels they belong to: filter i of a
+weight to output channel i, its slice j along axis 1 to input channel j; an array that two nodes share makes their channels one.
+What carries one number at the end is one coupled group: it stays or goes as a whole. Channels of inputs and outputs of the
+network, and what an operation mixes in a way that no removal can preserve, are protected. (The idea of following index maps is
+that of DepGraph, Fang et al. 2023; here on arrays.)
 
 `COUPLING` has an entry for every operation of the table: a rule, or a sentence saying why there is none.
 """
@@ -58,7 +59,7 @@ class Coupling:
             self.parent[max(i, j)] = min(i, j)
 
     def bind(self, name, axis, ids):
-        """Positions 0, 1, … of this axis of array `name` belong to the channels `ids`; where two nodes share an array, so do their channels."""
+        """Positions 0, 1, … of this axis of an array belong to the channels `ids`; two nodes that share an array share them."""
         self.bound.add(name)
         before = self.owner.setdefault((name, axis), ids)
         if before is not ids:
@@ -216,7 +217,7 @@ def _split(c, node):
 
 
 def picked(node, shape):
-    """Which input channels a shuffle, take or slice puts out, in order; None if it leaves them as they are, or does more than that."""
+    """Which input channels a shuffle, take or slice puts out, in order; None if it takes all, or does more than that."""
     if node.op == "channel_shuffle":
         return shaping.shuffled(shape[1], node.attributes["groups"])
     if node.op == "take_channels":
@@ -285,8 +286,9 @@ _LOSS = "a loss is a number, no layer; trace the network without it"
 _INTEGER = "prune before quantizing: integer weights have lost the order of their magnitudes"
 
 COUPLING = {
-    **dict.fromkeys(("neg", "abs", "exp", "log", "sqrt", "pow", "clip", "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "silu", "hardsigmoid", "hardswish",
-                     "dropout", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "pad", "fake_quantize"), _keep),
+    **dict.fromkeys(("neg", "abs", "exp", "log", "sqrt", "pow", "clip", "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "silu",
+                     "hardsigmoid", "hardswish", "dropout", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "pad",
+                     "fake_quantize"), _keep),
     **dict.fromkeys(("add", "sub", "mul", "div"), _elementwise),
     **dict.fromkeys(("sum", "mean", "max"), _fold),
     **dict.fromkeys(("softmax", "log_softmax"), _along),

@@ -71,7 +71,7 @@ def _node(op, inputs, outputs, attributes, module):
 
 
 def save(path, network):
-    """Write a Network or Graph (.safetensors, with its graph) or a dict of arrays (.safetensors or .npz). Returns the length in bytes.
+    """Write a Network or Graph (.safetensors) or a dict of arrays (.safetensors or .npz). Returns the length in bytes.
 
     Errors: TypeError for anything else (a Module of your own: trace it first, or save its state_dict()); ValueError for another
     ending, or an array that is not finite.

@@ -7,7 +7,7 @@ from .structure import Graph
 
 
 class Network(Module):
-    """Network(graph): call it, train it, save it. Parameter and buffer names are the graph's, which are those of the traced model.
+    """Network(graph): call it, train it, save it. Names of parameters and buffers are the graph's, those of the traced model.
 
     `net.graph` is the network as data again, with copies of the arrays as they are now.
 
@@ -29,7 +29,8 @@ class Network(Module):
     def forward(self, *inputs):
         """The graph on these inputs; in training, running statistics move."""
         updates = {}
-        y = run(self.structure, *inputs, training=self.training, rng=self.rng, values={**self._parameters, **self._buffers}, updates=updates)
+        values = {**self._parameters, **self._buffers}
+        y = run(self.structure, *inputs, training=self.training, rng=self.rng, values=values, updates=updates)
         if self.training:
             self._buffers.update(updates)
         return y
@@ -37,8 +38,7 @@ class Network(Module):
     @property
     def graph(self):
         """The network as data, arrays copied."""
-        arrays = {name: np.array(p.data) for name, p in self._parameters.items()} | {name: np.array(b) for name, b in self._buffers.items()}
-        return self.structure.with_arrays(arrays)
+        return self.structure.with_arrays(self.state_dict())
 
     def describe(self):
         return f"{len(self.structure.nodes)} operations, {sum(p.size for p in self._parameters.values())} parameters"

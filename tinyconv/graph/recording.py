@@ -1,4 +1,4 @@
-"""The recorder that `trace` puts between a model and the operations: it writes down what would be computed, and computes nothing."""
+"""The recorder that `trace` puts between a model and the operations: it writes down what would be computed."""
 import contextlib
 import math
 
@@ -51,7 +51,8 @@ class Recorder(Path):
         """Stand-ins for the results of an operation: the right shapes, and no contents."""
         given = [a for a in arrays if isinstance(a, np.ndarray)]
         try:
-            found, several = result_shapes(op, [a.shape if isinstance(a, np.ndarray) else None for a in arrays], _lasting(op, attributes))
+            shapes = [a.shape if isinstance(a, np.ndarray) else None for a in arrays]
+            found, several = result_shapes(op, shapes, _lasting(op, attributes))
         except ValueError as error:
             batch = len(next(iter(self.inputs.values())))
             raise TraceError(f"{self.where(op)}, recorded with a batch of {batch}: {error}") from error
@@ -64,8 +65,9 @@ class Recorder(Path):
         if value is None or isinstance(value, (int, float, np.generic)):
             return self.plain(value, op)
         if id(value) not in self.names:
-            raise TraceError(f"{self.where(op)} reads an array of shape {value.shape} that is no input, parameter, buffer or result of an operation; "
-                             "keep it on the tape (no `.data`), register it as a buffer, or hold its module in a ModuleList instead of a list")
+            raise TraceError(f"{self.where(op)} reads an array of shape {value.shape} that is no input, parameter, buffer or "
+                             "result of an operation; keep it on the tape (no `.data`), register it as a buffer, or hold its "
+                             "module in a ModuleList instead of a list")
         return self.names[id(value)]
 
     def plain(self, value, op):
@@ -74,14 +76,14 @@ class Recorder(Path):
         if isinstance(value, (list, tuple)):
             return [self.plain(v, op) for v in value]
         if not (value is None or isinstance(value, (bool, int, str)) or isinstance(value, float) and math.isfinite(value)):
-            raise TraceError(f"{self.where(op)} is given {value!r}, which a graph cannot hold: only finite numbers, text and lists of them")
+            raise TraceError(f"{self.where(op)} is given {value!r}, which a graph cannot hold: only finite numbers and text")
         return value
 
     def record(self, op, arrays, attributes, outputs):
         """One operation that was run."""
         if "training" in op.runtime and attributes.get("training"):
-            raise TraceError(f"{self.where(op)} is in training mode though the model is not: hand it self.training, hold its module in a ModuleList "
-                             "instead of a list, and give BatchNorm running statistics")
+            raise TraceError(f"{self.where(op)} is in training mode though the model is not: hand it self.training, hold its "
+                             "module in a ModuleList instead of a list, and give BatchNorm running statistics")
         inputs = tuple(self.name_of(a, op) for a in arrays)
         kept = {key: self.plain(value, op) for key, value in _lasting(op, attributes).items()}
         names = []

@@ -1,8 +1,9 @@
 """Taking coupled channels out of a graph, physically; or only masking them, to prove that the two are the same.
 
-Removal slices every array along every axis that is bound to a channel, and lets the nodes follow: a depthwise convolution has fewer
-groups, a split smaller pieces, a shuffle becomes the explicit order of what remains (`take_channels`, 0 MACs). Masking multiplies
-the same channels by 0 at the inputs of their consumers, after BatchNorm and activation. Invariant: removed(x) == masked(x).
+Removal slices every array along every axis that is bound to a channel, and lets the nodes follow: a depthwise convolution has
+fewer groups, a split smaller pieces, a shuffle becomes the explicit order of what remains (`take_channels`, 0 MACs). Masking
+multiplies the same channels by 0 at the inputs of their consumers, after BatchNorm and activation. Invariant: removed(x) ==
+masked(x).
 """
 import numpy as np
 
@@ -13,7 +14,7 @@ CONSUMERS = ("conv2d", "linear")
 
 
 def _kept(c, gone):
-    """name -> mask over the channels of each value: True where the channel stays. Only whole groups go, and no value may lose all."""
+    """name -> mask over the channels of each value, True: it stays. Whole groups go, and no value may lose all."""
     strange = {int(root) for root in gone} - c.groups.keys()
     if strange:
         raise GraphError(f"groups {sorted(strange)} cannot be removed: protected, or no groups of this graph")
@@ -39,7 +40,8 @@ def _following(c, node, kept):
         order = picked(node, c.shapes[node.inputs[0]])
         if order is not None:
             rank = np.cumsum(before) - 1
-            return Node("take_channels", node.inputs, node.outputs, {"indices": [int(rank[i]) for i in order if before[i]]}, node.module)
+            left = [int(rank[i]) for i in order if before[i]]
+            return Node("take_channels", node.inputs, node.outputs, {"indices": left}, node.module)
     elif node.op == "reshape":
         attributes["shape"] = [*attributes["shape"][:1], int(kept[node.outputs[0]].sum()), *attributes["shape"][2:]]
     return Node(node.op, node.inputs, node.outputs, attributes, node.module)
@@ -48,8 +50,9 @@ def _following(c, node, kept):
 def remove_channels(graph, gone, coupling=None):
     """A smaller graph without the coupled groups `gone` (root numbers, keys of `couple(graph).groups`).
 
-    Exact: every kept number is the number it was. Cost: keeping f of F filters and c of C channels multiplies a convolution's MACs by
-    (f/F)(c/C), a depthwise one's by c/C. Errors: GraphError for protected groups, and where a value would lose all its channels.
+    Exact: every kept number is the number it was. Cost: keeping f of F filters and c of C channels multiplies a convolution's
+    MACs by (f/F)(c/C), a depthwise one's by c/C. Errors: GraphError for protected groups, and where a value would lose all its
+    channels.
     """
     c = coupling or couple(graph)
     kept, drop, arrays = _kept(c, gone), {}, graph.arrays()
@@ -59,11 +62,12 @@ def remove_channels(graph, gone, coupling=None):
     for (name, axis), indices in drop.items():
         arrays[name] = np.ascontiguousarray(np.delete(arrays[name], indices, axis=axis))
     nodes = tuple(_following(c, node, kept) for node in graph.nodes)
-    return graph.replace(nodes=nodes, parameters={n: arrays[n] for n in graph.parameters}, buffers={n: arrays[n] for n in graph.buffers})
+    homes = {home: {name: arrays[name] for name in getattr(graph, home)} for home in ("parameters", "buffers")}
+    return graph.replace(nodes=nodes, **homes)
 
 
 def mask_channels(graph, gone, coupling=None):
-    """A graph of the same size in which the channels of `gone` are multiplied by 0 wherever a convolution or linear layer reads them.
+    """A graph of the same size in which the channels of `gone` are multiplied by 0 where a convolution or linear layer reads.
 
     Depthwise convolutions carry channels on and are no consumers. What `remove_channels` must equal.
     """

@@ -14,7 +14,8 @@ def _check_input(name, x, shape):
     if not isinstance(x, (np.ndarray, Tensor)):
         raise TypeError(f"input {name!r} must be an array or a Tensor, not {type(x).__name__}")
     if len(x.shape) != len(shape) + 1 or tuple(x.shape[1:]) != tuple(shape) or x.shape[0] < 1:
-        raise GraphError(f"input {name!r} must have shape (N, {', '.join(map(str, shape))}) with N of at least 1, not {tuple(x.shape)}")
+        wanted = f"(N, {', '.join(map(str, shape))}) with N of at least 1"
+        raise GraphError(f"input {name!r} must have shape {wanted}, not {tuple(x.shape)}")
 
 
 def run(graph, *inputs, training=False, rng=None, values=None, updates=None, each=None):
@@ -45,7 +46,7 @@ def run(graph, *inputs, training=False, rng=None, values=None, updates=None, eac
         results = results if isinstance(results, tuple) else (results,)
         known.update(zip(node.outputs, results))
         for source, target in op.updates if training else ():
-            if isinstance(node.inputs[target], str):                         # a later node that shares the statistic finds it moved
+            if isinstance(node.inputs[target], str):                       # a later node that shares the statistic finds it moved
                 new[node.inputs[target]] = known[node.inputs[target]] = _array(results[source])
         if each is not None:
             each(node, results)
@@ -80,7 +81,7 @@ def shapes(graph, batch=1):
 
 
 def result_shapes(op, shapes, attributes):
-    """(shapes of all results, whether they come as a tuple), by the operation's shape rule. A tuple may hold one result: split in one piece."""
+    """(shapes of all results, whether they come as a tuple: a split into one piece does), by the operation's shape rule."""
     found = op.shape(*shapes, **attributes)
     several = bool(found) and isinstance(found[0], tuple)
     return tuple(found) if several else (tuple(found),), several

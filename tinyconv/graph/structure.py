@@ -1,11 +1,11 @@
 """The network as data: a list of operations with named values, and the arrays they use.
 
 A value is the input, a parameter, a buffer, or an output of a node; it has one name. A node says which operation of the table
-it runs, on which values (or plain numbers, or nothing), with which attributes (JSON), and what its outputs are called. Nodes stand in
-the order in which they run. The batch size is in no node: any batch runs through one graph. A Graph is never changed in place:
-transforms make a new one.
+it runs, on which values (or plain numbers, or nothing), with which attributes (JSON), and what its outputs are called. Nodes
+stand in the order in which they run. The batch size is in no node: any batch runs through one graph. A Graph is never changed
+in place: transforms make a new one.
 """
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 
 import numpy as np
@@ -19,7 +19,7 @@ class GraphError(ValueError):
 
 @dataclass(frozen=True)
 class Node:
-    """One operation: `op` on `inputs` (names, numbers or None) with `attributes`, making `outputs`; `module` says where it came from."""
+    """One operation: `op` on `inputs` (names, numbers or None) with `attributes` makes `outputs`; `module` is where it stood."""
 
     op: str
     inputs: tuple
@@ -47,7 +47,7 @@ class Graph:
 
     def replace(self, **changes):
         """A graph with some fields changed; arrays that no node uses any more are dropped."""
-        new = dict(inputs=self.inputs, nodes=tuple(self.nodes), outputs=self.outputs, parameters=self.parameters, buffers=self.buffers) | changes
+        new = {field.name: getattr(self, field.name) for field in fields(self)} | changes
         used = {name for node in new["nodes"] for name in node.values()} | set(new["outputs"])
         for home in ("parameters", "buffers"):
             new[home] = {name: array for name, array in new[home].items() if name in used}
@@ -100,8 +100,8 @@ class Graph:
     def __str__(self):
         lines = [f"{name}: (N, {', '.join(map(str, shape))})" for name, shape in self.inputs.items()]
         for node in self.nodes:
-            attributes = ", ".join(f"{k}={v}" for k, v in node.attributes.items())
-            lines.append(f"{', '.join(node.outputs)} = {node.op}({', '.join(map(str, node.inputs))}{'; ' + attributes if attributes else ''})")
+            inputs, attributes = ", ".join(map(str, node.inputs)), ", ".join(f"{k}={v}" for k, v in node.attributes.items())
+            lines.append(f"{', '.join(node.outputs)} = {node.op}({inputs}{'; ' * bool(attributes)}{attributes})")
         return "\n".join([*lines, f"return {', '.join(self.outputs)}"])
 
 

@@ -1,13 +1,13 @@
 """`trace`: run a model on shapes alone, write down every operation, and get the network as data.
 
-Every array that reaches an operation must be an input, a parameter, a buffer, or the result of an operation: an array that
-came from elsewhere (a constant made inside `forward`, something computed from `.data`) would be frozen into the network unseen, so
+Every array that reaches an operation must be an input, a parameter, a buffer, or the result of an operation: an array that came
+from elsewhere (a constant made inside `forward`, something computed from `.data`) would be frozen into the network unseen, so
 it is refused and the module named. Numbers are fine. What a graph cannot say is refused as well:
     the batch size, or a decision on data    two recordings, with batches of 2 and 3 and other contents, must be the same
-    detach(), `.data`, no_grad() inside      a graph has one tape for all; every gradient the graph would pass on must pass here too
+    detach(), `.data`, no_grad() inside      a graph has one tape for all; every gradient it would pass on must pass here too
     an operation that is always training     its mode is given at run time
-Then the model is run beside its graph on fresh inputs of two batch sizes and in training mode: if a bit of a result or of a running
-statistic differs, the trace is refused, and the first operation that differs named.
+Then the model is run beside its graph on fresh inputs of two batch sizes and in training mode: if a bit of a result or of a
+running statistic differs, the trace is refused, and the first operation that differs named.
 """
 from itertools import zip_longest
 
@@ -35,7 +35,8 @@ def trace(model, input_shape, check=True):
     shapes = input_shapes(input_shape)
     kind = next((p.dtype for p in model.parameters()), np.dtype(np.float32))
     two, three = _record(model, shapes, kind, 2, 1), _record(model, shapes, kind, 3, -1)
-    graph = Graph({name: x.shape[1:] for name, x in two.inputs.items()}, _common(two, three), two.outputs, two.parameters, two.buffers).replace()
+    inputs = {name: x.shape[1:] for name, x in two.inputs.items()}
+    graph = Graph(inputs, _common(two, three), two.outputs, two.parameters, two.buffers).replace()
     graph = graph.with_arrays({name: np.array(a, order="C") for name, a in graph.arrays().items()})
     if check:
         compare(model, graph, kind)
@@ -54,7 +55,8 @@ def input_shapes(input_shape):
 def _record(model, shapes, kind, batch, content):
     """One recording of the model in evaluation mode, on inputs of this batch size whose numbers are all `content`."""
     names = [f"input_{i}" if len(shapes) > 1 else "input" for i in range(1, len(shapes) + 1)]
-    recorder = Recorder(model, {name: np.broadcast_to(np.full((), content, kind), (batch, *s[1:])) for name, s in zip(names, shapes)})
+    number = np.full((), content, kind)
+    recorder = Recorder(model, {name: np.broadcast_to(number, (batch, *shape[1:])) for name, shape in zip(names, shapes)})
     before = set_recorder(recorder)
     try:
         with in_mode(model, training=False):
@@ -93,8 +95,12 @@ def _check_tape(recorder, results):
             if parent is not None:
                 stack.append(parent)
             elif source in carries:
-                raise TraceError(f"{makers[name].op} in {makers[name].module or 'the model'} reads {source} off the tape: a graph cannot say "
-                                 "`.data`, detach() or no_grad() inside forward, its gradients pass everywhere")
+                raise TraceError(f"{_where(makers[name])} reads {source} off the tape: a graph cannot say `.data`, detach() or "
+                                 "no_grad() inside forward, its gradients pass everywhere")
+
+
+def _where(node):
+    return f"{node.op} in {node.module or 'the model'}"
 
 
 def _common(two, three):
@@ -103,18 +109,19 @@ def _common(two, three):
     for a, b in zip_longest(two.nodes, three.nodes):
         attributes = None
         if a and b and (a.op, a.inputs, a.outputs) == (b.op, b.inputs, b.outputs):
-            attributes = _reshape(a, two.sizes, three.sizes) if a.op == "reshape" else a.attributes if a.attributes == b.attributes else None
+            same = a.attributes if a.attributes == b.attributes else None
+            attributes = _reshape(a, two.sizes, three.sizes) if a.op == "reshape" else same
         if attributes is None:
-            node = a or b
-            raise TraceError(f"{node.op} in {node.module or 'the model'} is another one for another input: forward must not depend on the batch size "
-                             "or on data (no branches on numbers, and reshape keeps the batch first: x.reshape(x.shape[0], …) or flatten)")
+            raise TraceError(f"{_where(a or b)} is another one for another input: forward must not depend on data or the batch "
+                             "size (reshape keeps the batch first: x.reshape(x.shape[0], …))")
         nodes.append(Node(a.op, a.inputs, a.outputs, attributes, a.module))
     return tuple(nodes)
 
 
 def _reshape(node, two, three):
     """The shape without the batch: -1 for the axis that follows it. None if a batch that came first would end up elsewhere."""
-    before, after = ([i for i, (m, n) in enumerate(zip(two[name], three[name])) if m != n] for name in (node.inputs[0], node.outputs[0]))
-    if len(after) > 1 or before == [0] != after:
+    both = (node.inputs[0], node.outputs[0])
+    before, after = ([i for i, (m, n) in enumerate(zip(two[name], three[name])) if m != n] for name in both)
+    if len(two[both[1]]) != len(three[both[1]]) or len(after) > 1 or before == [0] != after:
         return None
     return {"shape": [-1 if i in after else length for i, length in enumerate(two[node.outputs[0]])]}

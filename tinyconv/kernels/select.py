@@ -10,6 +10,7 @@ An algorithm is a page of this folder with five functions of the same names and 
 
 A page is imported, and with it numba, when one of its functions is first called; this page imports neither.
 """
+import math
 import threading
 from dataclasses import dataclass
 from importlib import import_module
@@ -165,7 +166,7 @@ def scratch(shape, dtype=np.float32):
     Every page takes its working memory here, so that `workspace_bytes` can be held against what is really taken.
     """
     dtype = np.dtype(dtype)
-    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    size = math.prod(shape if isinstance(shape, tuple) else (shape,)) * dtype.itemsize
     room = np.empty(size + 64, np.uint8)
     first = -room.ctypes.data % 64
     return room[first:first + size].view(dtype).reshape(shape)

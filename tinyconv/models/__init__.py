@@ -4,6 +4,6 @@ from .mobilenetv1 import MobileNetV1, mobilenet_v1, mobilenet_v1_small
 from .mobilenetv2 import MobileNetV2, mobilenet_v2, mobilenet_v2_small
 
 NETWORKS = {f.__name__: f for f in (mobilenet_v1, mobilenet_v1_small, mobilenet_v2, mobilenet_v2_small)}
-PUBLISHED = {**mobilenetv1.PUBLISHED, **mobilenetv2.PUBLISHED}              # name -> what its paper or its authors print, to the unit
+PUBLISHED = {**mobilenetv1.PUBLISHED, **mobilenetv2.PUBLISHED}       # name -> what the paper or its authors print
 
-__all__ = ["MobileNetV1", "MobileNetV2", "NETWORKS", "PUBLISHED", "mobilenet_v1", "mobilenet_v1_small", "mobilenet_v2", "mobilenet_v2_small"]
+__all__ = ["MobileNetV1", "MobileNetV2", "NETWORKS", "PUBLISHED", *NETWORKS]

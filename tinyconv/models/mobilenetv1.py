@@ -1,8 +1,9 @@
 """MobileNetV1 (Howard et al., "MobileNets: efficient convolutional neural networks for mobile vision applications", 2017).
 
-What is new: every convolution but the first is split into a depthwise 3x3 (each channel by itself) and a pointwise 1x1 (each pixel by
-itself). Where it sits: in all thirteen blocks (`nn.DepthwiseSeparable`). What it buys: 1/F + 1/K² of a standard convolution's
-MACs a layer. It carries over: the pair is in every light network since. It does have one fully connected layer, behind the pooling.
+What is new: every convolution but the first is split into a depthwise 3x3 (each channel by itself) and a pointwise 1x1 (each
+pixel by itself). Where it sits: in all thirteen blocks (`nn.DepthwiseSeparable`). What it buys: 1/F + 1/K² of a standard
+convolution's MACs a layer. It carries over: the pair is in every light network since. It does have one fully connected layer,
+behind the pooling.
 
 The small form takes 28x28 or 32x32 pictures.
 """
@@ -12,12 +13,12 @@ from .. import functional as F
 from .. import nn
 
 # channels and stride of each depthwise separable block: Table 1 of the paper
-TABLE = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1), (512, 1), (512, 1), (512, 1), (512, 1), (1024, 2), (1024, 1))
+TABLE = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1))
 STEM = 32
 SMALL_TABLE = ((32, 1), (64, 2), (64, 1), (128, 1))
 SMALL_STEM = 16
 
-# Width 1.0 at 224: parameters with BatchNorm's (without: 4 210 088); MACs of convolution and linear layers (the paper: 569 M, 4.2 M)
+# Width 1.0 at 224: parameters with BatchNorm's and without; MACs of convolution and linear layers (the paper: 569 M, 4.2 M)
 PUBLISHED = {"mobilenet_v1": {"params": 4_231_976, "params_without_batch_norm": 4_210_088, "macs": 568_740_352}}
 
 

@@ -1,9 +1,9 @@
 """MobileNetV2 (Sandler, Howard, Zhu, Zhmoginov, Chen: "Inverted residuals and linear bottlenecks", CVPR 2018).
 
-What is new: the block is turned inside out. The wide part is in the middle, where a depthwise convolution makes it cheap; the narrow
-ends carry the residual, and the last 1x1 convolution has no activation, for ReLU on few channels loses what it sets to zero.
-Where it sits: in every stage (`nn.InvertedResidual`). What it buys: `tinyconv.cost.summary` counts it, layer by layer.
-It carries over: V3, MnasNet and EfficientNet are built of the same block.
+What is new: the block is turned inside out. The wide part is in the middle, where a depthwise convolution makes it cheap; the
+narrow ends carry the residual, and the last 1x1 convolution has no activation, for ReLU on few channels loses what it sets to
+zero. Where it sits: in every stage (`nn.InvertedResidual`). What it buys: `tinyconv.cost.summary` counts it, layer by layer. It
+carries over: V3, MnasNet and EfficientNet are built of the same block.
 
 Names and shapes of parameters are torchvision's. The small form takes 28x28 or 32x32 pictures: the same block, fewer stages, a
 first convolution of stride 2, planes of 14x14 and 7x7 behind it.
@@ -26,7 +26,9 @@ PUBLISHED = {"mobilenet_v2": {"params": 3_504_872, "params_without_batch_norm": 
 
 
 class MobileNetV2(nn.Module):
-    """Stem, inverted residuals by `table`, a 1x1 head, global average pooling, dropout and a linear classifier: (N,C,H,W) -> (N,K)."""
+    """Stem, inverted residuals by `table`, a 1x1 head, global average pooling, dropout and a linear classifier: (N,C,H,W) ->
+    (N,K).
+    """
 
     def __init__(self, table, stem, head, num_classes, in_channels, width_mult, dropout, rng):
         super().__init__()
