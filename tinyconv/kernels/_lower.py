@@ -12,7 +12,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
-from . import simd, tile
+from . import simd, strip, tile
 from .simd import LANES
 
 F32, I32, I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
@@ -293,3 +293,88 @@ overload(tile.outer, inline="always", prefer_literal=True)(
     lambda acc, MR, NV, A, rows, q, count, first, m, B, places, column, n:
     lambda acc, MR, NV, A, rows, q, count, first, m, B, places, column, n:
     _outer(acc, MR, NV, A, rows, q, count, first, m, B, places, column, n))
+
+
+# ---- the strip -----------------------------------------------------------------------------------------------------------
+
+@intrinsic(prefer_literal=True)
+def _start(context, COLS, bias, at):
+    kind = types.UniTuple(vector, COLS.literal_value)
+
+    def emit(c, b, s, v):
+        return c.make_tuple(b, kind, [emit_load(b, pointer(c, b, s.args[1], v[1]), v[2])] * kind.count)
+    return kind(COLS, bias, types.intp), emit
+
+
+def _inside(b, place, wide):
+    """Does the column lie in the image? (Unsigned: a negative one is a very large one.)"""
+    return b.icmp_unsigned("<", place, wide)
+
+
+@intrinsic(prefer_literal=True)
+def _slide(context, acc, COLS, K, S, x, at, column, hop, wide, c, w, wat, wpitch, n):
+    index, (cols, k, step) = types.intp, (t.literal_value for t in (COLS, K, S))
+
+    def emit(context, b, s, v):
+        px, pw = pointer(context, b, s.args[4], v[4]), pointer(context, b, s.args[10], v[10])
+        at, column, hop, wide, c, wat, wpitch, mask = *v[5:10], v[11], v[12], emit_mask(b, v[13])
+        weights = [emit_load(b, pw, b.add(wat, b.mul(wpitch, I64(t)))) for t in range(k)]
+        sums = cgutils.unpack_tuple(b, v[0])
+        for q in range((cols - 1) * step + k):
+            place = b.add(column, b.mul(hop, I64(q)))
+            valid = emit_splat(b, _inside(b, place, wide), MASK)
+            numbers = emit_masked_load(b, px, b.add(at, b.mul(place, c)), b.and_(mask, valid))
+            for j in range(cols):
+                if 0 <= q - j * step < k:
+                    sums[j] = b.select(valid, emit_fma(b, numbers, weights[q - j * step], sums[j]), sums[j])
+        return context.make_tuple(b, s.return_type, sums)
+    return acc(acc, COLS, K, S, x, index, index, index, index, index, w, index, index, index), emit
+
+
+@intrinsic(prefer_literal=True)
+def _finish_strip(context, acc, COLS, y, at, pitch, count, low, high, n):
+    index, number = types.intp, types.float32
+
+    def emit(c, b, s, v):
+        py, at, pitch, count, low, high, mask = pointer(c, b, s.args[2], v[2]), *v[3:6], emit_splat(b, v[6]), emit_splat(b, v[7]), emit_mask(b, v[8])
+        for j, total in enumerate(cgutils.unpack_tuple(b, v[0])):
+            total = b.select(b.fcmp_ordered("<", total, low), low, total)
+            total = b.select(b.fcmp_ordered(">", total, high), high, total)
+            wanted = b.and_(mask, emit_splat(b, b.icmp_signed("<", I64(j), count), MASK))
+            emit_masked_store(b, py, b.add(at, b.mul(pitch, I64(j))), wanted, total)
+        return c.get_dummy_value()
+    return types.void(acc, COLS, y, index, index, index, number, number, index), emit
+
+
+@intrinsic(prefer_literal=True)
+def _correlate(context, acc, COLS, K, S, x, at, column, hop, wide, c, dy, dat, count, n):
+    index, (cols, k, step) = types.intp, (t.literal_value for t in (COLS, K, S))
+
+    def emit(context, b, s, v):
+        px, pd = pointer(context, b, s.args[4], v[4]), pointer(context, b, s.args[10], v[10])
+        at, column, hop, wide, c, dat, count, mask = *v[5:10], v[11], v[12], emit_mask(b, v[13])
+        there = [emit_splat(b, b.icmp_signed("<", I64(j), count), MASK) for j in range(cols)]
+        gradients = [emit_masked_load(b, pd, b.add(dat, b.mul(c, I64(j))), b.and_(mask, there[j])) for j in range(cols)]
+        sums = cgutils.unpack_tuple(b, v[0])
+        for q in range((cols - 1) * step + k):
+            place = b.add(column, b.mul(hop, I64(q)))
+            valid = emit_splat(b, _inside(b, place, wide), MASK)
+            numbers = emit_masked_load(b, px, b.add(at, b.mul(place, c)), b.and_(mask, valid))
+            for j in range(cols):
+                if 0 <= q - j * step < k:
+                    slot = (q - j * step) * cols + j
+                    sums[slot] = b.select(b.and_(valid, there[j]), emit_fma(b, numbers, gradients[j], sums[slot]), sums[slot])
+        return context.make_tuple(b, s.return_type, sums)
+    return acc(acc, COLS, K, S, x, index, index, index, index, index, dy, index, index, index), emit
+
+
+overload(strip.start, inline="always", prefer_literal=True)(lambda COLS, bias, at: lambda COLS, bias, at: _start(COLS, bias, at))
+overload(strip.slide, inline="always", prefer_literal=True)(
+    lambda acc, COLS, K, S, x, at, column, hop, wide, c, w, wat, wpitch, n: lambda acc, COLS, K, S, x, at, column, hop, wide, c, w, wat, wpitch, n:
+    _slide(acc, COLS, K, S, x, at, column, hop, wide, c, w, wat, wpitch, n))
+overload(strip.finish_strip, inline="always", prefer_literal=True)(
+    lambda acc, COLS, y, at, pitch, count, low, high, n: lambda acc, COLS, y, at, pitch, count, low, high, n:
+    _finish_strip(acc, COLS, y, at, pitch, count, low, high, n))
+overload(strip.correlate, inline="always", prefer_literal=True)(
+    lambda acc, COLS, K, S, x, at, column, hop, wide, c, dy, dat, count, n: lambda acc, COLS, K, S, x, at, column, hop, wide, c, dy, dat, count, n:
+    _correlate(acc, COLS, K, S, x, at, column, hop, wide, c, dy, dat, count, n))

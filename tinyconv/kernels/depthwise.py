@@ -8,25 +8,19 @@ One loop nest over output pixels and taps serves all three directions; only the 
     grad_input    x[pixel + tap] += w[tap] * y[pixel]
     grad_weight   w[tap] += y[pixel] * x[pixel + tap]
 
-How it is made fast: in channels-last memory the channels of a pixel are neighbours, so the innermost loop runs over all
-channels of a pixel at once, the window's taps standing in one expression: whole vectors, whatever the stride. The image is
-first copied, a band of rows at a time, into a plane that has the padding already around it (and each channel M times), so
-that there are no border cases. The loops over one row of outputs are the page `taps`. At stride 1 grad_input is a forward
-pass over dy with the weights turned around (w[KH-1-u, KW-1-v]) and padding (KH-1)*DH - P, so the same loops serve it.
-
-Cost: N*F*OH*OW*KH*KW multiply-adds, each with one or two loads from the first-level cache: loads are the limit, then,
-for large batches, the memory that x and y come from; with fewer than 32 channels the start of the inner loop.
-Padding is 0 in the plane and is multiplied like any number: a NaN or infinity in w (in grad_weight: in dy) over padding
-gives NaN here, where the formula leaves the tap out.
+How it is made fast: in channels-last memory the channels of a pixel are neighbours, so whole vectors of channels are multiplied whatever
+the stride, and a vector loaded once serves all outputs of a strip: the pages `planes` and `strip`. With M above 1 each channel
+is first repeated M times. Taps on padding are left out, so NaN and infinities spread as the formula says.
+Cost: N*F*OH*OW*KH*KW multiply-adds for each direction. What binds it: see `planes`.
 Source: Howard et al., "MobileNets" (2017), section 3.1, eq. 3; Chollet, "Xception" (2017).
 """
 import numpy as np
 
-from . import gemm, layout, select, threads
-from ._jit import apart, plain
-from .taps import forward_row, input_row, read, weight_row
-
-BAND = 65536    # numbers of the plane that forward and grad_weight work in (256 KB), if a single row of outputs needs no more
+from . import layout, planes, select, threads
+from ._jit import plain
+from .indirect import phases
+from .simd import LANES
+from .strip import COLUMNS_WEIGHT
 
 
 @plain
@@ -74,135 +68,64 @@ def conv_weight(dy, x, dw_, sh, sw, top, left, dh, dw):
                                 dw_[f, u, v] += dy[n, f, i, j] * x[n, f // multiplier, row, column]
 
 
-@apart
-def forward_bands(lo, hi, x, w, start, y, planes, pieces, band, images, c, m, h, wide, kh, kw, sh, sw, top, left, dh, dw,
-                  oh, ow, used):
-    """Task t: a share of all bands of rows of all images; x, y flat, w (taps*F), start (F,), planes[t] is scratch."""
-    f, bands = c * m, (oh + band - 1) // band
-    for t in range(lo, hi):
-        plane = planes[t]
-        for item in range(t * images * bands // pieces, (t + 1) * images * bands // pieces):
-            n, first = item // bands, item % bands * band
-            height = min(band, oh - first)
-            read(x, n * h * wide * c, h, wide, c, m, plane, (height - 1) * sh + (kh - 1) * dh + 1, used,
-                 top - first * sh, left)
-            for i in range(height):
-                forward_row(plane, i * sh * used * f, w, start, y, (n * oh + first + i) * ow * f, ow, f, used * f,
-                            kh, kw, sw, dh, dw)
-
-
-@apart
-def weight_bands(lo, hi, dy, x, parts, planes, pieces, band, images, c, m, h, wide, kh, kw, sh, sw, top, left, dh, dw,
-                 oh, ow, used):
-    """The same tasks; what task t sums is parts[t] (taps*F)."""
-    f, bands = c * m, (oh + band - 1) // band
-    for t in range(lo, hi):
-        plane, part = planes[t], parts[t]
-        part[:] = np.float32(0)
-        for item in range(t * images * bands // pieces, (t + 1) * images * bands // pieces):
-            n, first = item // bands, item % bands * band
-            height = min(band, oh - first)
-            read(x, n * h * wide * c, h, wide, c, m, plane, (height - 1) * sh + (kh - 1) * dh + 1, used,
-                 top - first * sh, left)
-            for i in range(height):
-                weight_row(plane, i * sh * used * f, part, dy, (n * oh + first + i) * ow * f, ow, f, used * f,
-                           kh, kw, sw, dh, dw)
-
-
-@apart
-def input_images(lo, hi, dy, w, dx, planes, pieces, images, c, m, h, wide, kh, kw, sh, sw, top, left, dh, dw,
-                 oh, ow, columns, rows):
-    """Task t: whole images; the plane gathers dx, padding included, then its image part is written, M channels summed to one."""
-    f = c * m
-    for t in range(lo, hi):
-        plane = planes[t]
-        for n in range(t * images // pieces, (t + 1) * images // pieces):
-            plane[:rows * columns * f] = np.float32(0)
-            for i in range(oh):
-                input_row(plane, i * sh * columns * f, w, dy, (n * oh + i) * ow * f, ow, f, columns * f, kh, kw, sw, dh, dw)
-            for r in range(h):
-                line = plane[((r + top) * columns + left) * f:((r + top) * columns + left + wide) * f]
-                out = dx[(n * h + r) * wide * c:(n * h + r + 1) * wide * c]
-                for q in range(wide * c):
-                    out[q] = line[q * m]
-                    for k in range(1, m):
-                        out[q] += line[q * m + k]
-
-
 def supports(geometry):
     """Every channel by itself: groups == C, with any number of filters a channel, any window, stride, padding, dilation."""
     return geometry.groups == geometry.c
 
 
-def _used(g):
-    """Columns that the window reaches."""
-    return (g.ow - 1) * g.sw + (g.kw - 1) * g.dw + 1
+def _whole(c):
+    """c channels in whole vectors."""
+    return -(-c // LANES) * LANES
 
 
-def _rows(g, lines):
-    """Rows of the plane that so many rows of outputs see."""
-    return (lines - 1) * g.sh + (g.kh - 1) * g.dh + 1
+def _kernel(columns, step):
+    """(K, S) of the kernel for these column offsets: neighbouring taps of a known width and stride together, else one by one."""
+    together = columns == list(range(columns[0], columns[0] + len(columns))) if columns else False
+    return (len(columns), step) if together and (len(columns), step) in planes.KERNELS else (1, 1)
 
 
-def _band(g):
-    """Rows of outputs that are made at a time."""
-    room = BAND // (_used(g) * g.f) - (g.kh - 1) * g.dh - 1
-    return max(1, min(g.oh, room // g.sh + 1))
+def _passes(g, direction):
+    """(origin, grid, step, out step, taps, row offsets, column offsets): one pass forward, one a phase for grad_input."""
+    if direction != "grad_input":
+        yield ((0, 0), (g.oh, g.ow), (g.sh, g.sw), (1, 1), (range(g.kh), range(g.kw)),
+               [u * g.dh - g.top for u in range(g.kh)], [v * g.dw - g.left for v in range(g.kw)])
+        return
+    for (a, b), grid, taps, offsets in phases(g):
+        us, vs = sorted({u for u, _ in taps}, reverse=True), sorted({v for _, v in taps}, reverse=True)      # offsets rise as taps fall
+        yield ((a, b), grid, (1, 1), (g.sh, g.sw), (us, vs), [(a + g.top - u * g.dh) // g.sh for u in us], [(b + g.left - v * g.dw) // g.sw for v in vs])
 
 
-def _whole(g):
-    """Rows and columns of a plane for grad_input: all that the window reaches, and the whole image at its place."""
-    return max(_rows(g, g.oh), g.top + g.h), max(_used(g), g.left + g.w)
+def _pieces(g):
+    return max(1, min(threads.get_num_threads(), g.n * g.oh))
 
 
-def _turned(g):
-    """The geometry of the forward pass from dy to dx, for a stride of 1: padding (K-1)*D - P, which may be below 0."""
-    return g._replace(h=g.oh, w=g.ow, oh=g.h, ow=g.w, top=(g.kh - 1) * g.dh - g.top, left=(g.kw - 1) * g.dw - g.left)
-
-
-def _is_turned(g):
-    return g.sh == g.sw == 1 and g.f == g.c
-
-
-def _planes(g, direction):
-    """Shape of the scratch planes (pieces, numbers): one piece a thread."""
-    if direction == "grad_input":
-        rows, columns = _whole(g)
-        return min(threads.get_num_threads(), g.n), rows * columns * g.f
-    shares = g.n * -(-g.oh // _band(g))
-    return min(threads.get_num_threads(), shares), _rows(g, _band(g)) * _used(g) * g.f
-
-
-def _sizes(g):
-    return g.n, g.c, g.f // g.c, g.h, g.w, g.kh, g.kw, g.sh, g.sw, g.top, g.left, g.dh, g.dw, g.oh, g.ow
+def _slabs(g):
+    """Shape of the weight gradient's sums."""
+    return _pieces(g), _whole(g.f) // LANES, g.kh, g.kw, COLUMNS_WEIGHT, LANES
 
 
 def workspace_bytes(geometry, direction="forward", dtype=np.float32):
-    """A plane for each thread, and the weights and the bias in channels-last order (for grad_weight one set a thread)."""
+    """Weights and bias in whole vectors (for grad_weight a set of sums a thread); x or dx with repeated channels if M is above 1."""
     g = geometry
     if not select.is_fast(dtype):
         return 0
-    if direction == "grad_input" and _is_turned(g):
-        g, direction = _turned(g), "forward"
-    pieces, size = _planes(g, direction)
-    taps = {"forward": g.kh * g.kw + 1, "grad_input": g.kh * g.kw, "grad_weight": pieces * g.kh * g.kw}[direction]
-    return 4 * (pieces * size + taps * g.f)
+    if direction == "grad_weight":
+        return 4 * int(np.prod(_slabs(g)))
+    return 4 * sum((len(us) * len(vs) + 1) * _whole(g.f) for *_, (us, vs), _, _ in _passes(g, direction))
 
 
-def _packed(w, g):
-    """(F,1,KH,KW) -> (KH*KW*F,): the filters of one tap side by side."""
-    out = select.scratch((w.size // g.f, g.f))
-    out[:] = w.reshape(g.f, -1).T
-    return out.reshape(-1)
-
-
-def _forward(x, w, bias, g):
-    """The fast forward pass, also of a turned geometry."""
-    start = _packed(np.zeros(g.f, np.float32) if bias is None else bias, g)
-    planes, y = select.scratch(_planes(g, "forward")), np.empty((g.n, g.oh, g.ow, g.f), np.float32)
-    threads.run(forward_bands, len(planes), layout.nhwc(x).reshape(-1), _packed(w, g), start, y.reshape(-1), planes,
-                len(planes), _band(g), *_sizes(g), _used(g), work=y.size * g.kh * g.kw)
-    return layout.shaped(y)
+def _convolve(x, w, bias, y, g, direction):
+    """x (N,H,W,F) -> y (N,OH,OW,F), or dy -> dx, by strips."""
+    n, h, wide, c = x.shape
+    for origin, grid, step, out_step, (us, vs), rows, columns in _passes(g, direction):
+        packed, start = select.scratch((len(us) * len(vs), _whole(c))), select.scratch(_whole(c))
+        start[c:], start[:c], packed[:, c:] = 0, 0 if bias is None else bias, 0
+        packed[:, :c] = w[:, list(us)][:, :, list(vs)].reshape(c, -1).T                       # (F,KH,KW) -> (taps, F)
+        K, S = _kernel(columns, step[1])
+        threads.run(planes.KERNELS[K, S][0], n * grid[0], x.reshape(-1), packed.reshape(-1), start, np.float32(-np.inf), np.float32(np.inf),
+                    y.reshape(-1), c, h, wide, *grid, *step, np.array(rows, np.int64), np.array(columns, np.int64),
+                    1 if K > 1 else step[1], y.shape[1], y.shape[2], *origin, *out_step, work=n * grid[0] * grid[1] * c * packed.shape[0] // 8)
+    return y
 
 
 def forward(x, w, bias, geometry):
@@ -212,41 +135,39 @@ def forward(x, w, bias, geometry):
         y = np.zeros(g.y_shape, x.dtype)
         conv(layout.nchw(x), layout.writable(w[:, 0]), y, g.sh, g.sw, g.top, g.left, g.dh, g.dw)
         return y if bias is None else y + bias[:, None, None]
-    return _forward(x, w, bias, g)
+    x = layout.nhwc(x) if g.f == g.c else np.repeat(layout.nhwc(x), g.f // g.c, axis=3)
+    return layout.shaped(_convolve(x, w[:, 0], bias, np.empty((g.n, g.oh, g.ow, g.f), np.float32), g, "forward"))
 
 
 def grad_input(dy, w, geometry):
-    """dy (N,F,OH,OW), w (F,1,KH,KW) -> dx (N,C,H,W), the adjoint of `forward` in x.
-
-    Cost: that of the forward pass. At stride 1 and one filter a channel it is one (over dy, weights turned around); else each
-    image's products are gathered in a plane, and the tasks are whole images.
-    """
+    """dy (N,F,OH,OW), w (F,1,KH,KW) -> dx (N,C,H,W), the adjoint of `forward` in x. Cost: that of the forward pass."""
     g = geometry
     if not select.is_fast(dy.dtype):
         dx = np.zeros(g.x_shape, dy.dtype)
         conv_input(layout.nchw(dy), layout.writable(w[:, 0]), dx, g.sh, g.sw, g.top, g.left, g.dh, g.dw)
         return dx
-    if _is_turned(g):
-        return _forward(dy, w[:, :, ::-1, ::-1], None, _turned(g))
-    rows, columns = _whole(g)
-    planes, dx = select.scratch(_planes(g, "grad_input")), np.empty((g.n, g.h, g.w, g.c), np.float32)
-    threads.run(input_images, len(planes), layout.nhwc(dy).reshape(-1), _packed(w, g), dx.reshape(-1), planes, len(planes),
-                *_sizes(g), columns, rows, work=dy.size * g.kh * g.kw)
+    dx = _convolve(layout.nhwc(dy), w[:, 0], None, np.empty((g.n, g.h, g.w, g.f), np.float32), g, "grad_input")
+    if g.f > g.c:
+        dx = dx.reshape(g.n, g.h, g.w, g.c, g.f // g.c).sum(axis=4)                          # a channel's M copies
     return layout.shaped(dx)
 
 
 def grad_weight(dy, x, geometry):
-    """dy (N,F,OH,OW), x (N,C,H,W) -> dw (F,1,KH,KW), the adjoint of `forward` in w.
+    """dy (N,F,OH,OW), x (N,C,H,W) -> dw (F,1,KH,KW), the adjoint of `forward` in w. Cost: that of the forward pass.
 
-    Cost: that of the forward pass. Each thread sums its images into a dw of its own; these are added in order.
+    Each thread sums a range of rows into a slab of its own; the slabs are added in order.
     """
     g = geometry
     if not select.is_fast(dy.dtype):
         dw = np.zeros((g.f, g.kh, g.kw), dy.dtype)
         conv_weight(layout.nchw(dy), layout.nchw(x), dw, g.sh, g.sw, g.top, g.left, g.dh, g.dw)
         return dw.reshape(g.w_shape)
-    planes = select.scratch(_planes(g, "grad_weight"))
-    parts = select.scratch((len(planes), g.kh * g.kw * g.f))
-    threads.run(weight_bands, len(planes), layout.nhwc(dy).reshape(-1), layout.nhwc(x).reshape(-1), parts, planes, len(planes),
-                _band(g), *_sizes(g), _used(g), work=dy.size * g.kh * g.kw)
-    return np.ascontiguousarray(gemm.add(parts).reshape(-1, g.f).T).reshape(g.w_shape)      # (taps,F) -> (F,taps)
+    x = layout.nhwc(x) if g.f == g.c else np.repeat(layout.nhwc(x), g.f // g.c, axis=3)
+    _, grid, step, _, _, rows, columns = next(_passes(g, "forward"))
+    K, S = _kernel(columns, g.sw)
+    slabs = select.scratch(_slabs(g))
+    threads.run(planes.KERNELS[K, S][1], len(slabs), x.reshape(-1), layout.nhwc(dy).reshape(-1), slabs.reshape(len(slabs), -1), len(slabs),
+                g.n, g.f, g.h, g.w, g.oh, g.ow, g.sh, g.sw, np.array(rows, np.int64), np.array(columns, np.int64),
+                1 if K > 1 else g.sw, work=dy.size * g.kh * g.kw // 8)
+    total = slabs.sum(axis=(0, 4))                                                             # (C-vectors, KH, KW, LANES)
+    return np.ascontiguousarray(total.transpose(0, 3, 1, 2).reshape(-1, g.kh, g.kw)[:g.f]).reshape(g.w_shape)
