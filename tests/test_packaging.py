@@ -12,7 +12,7 @@ import tinyconv
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "tinyconv"
-COMMANDS = ['pip install -e ".[test]"', "python -m tinyconv demo", "python -m pytest"]
+COMMANDS = ['python -m pip install -e ".[test]" && python -m tinyconv demo', "python -m pytest"]
 
 
 @pytest.fixture(scope="module")
