@@ -514,7 +514,7 @@ def test_every_function_writes_json_attributes():
 
 @pytest.mark.parametrize("f, error, message", [
     (lambda x: F.conv2d(x, np.ones((3, 4, 3, 3)), np.ones(2)), ValueError,
-     r"bias must have shape \(3,\), one number a filter, not \(2,\)"),
+     r"bias must have shape \(3,\), not \(2,\)"),
     (lambda x: F.conv2d(x, np.ones((3, 5, 3, 3))), ValueError, "input channels.*stride.*padding.*dilation.*groups"),
     (lambda x: F.conv2d(x, np.ones((3, 4, 9, 3))), ValueError, "larger than the padded input"),
     (lambda x: F.conv2d(x, np.ones((3, 1, 3, 3)), groups=3), ValueError, "groups must divide"),

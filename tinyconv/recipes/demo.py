@@ -34,14 +34,14 @@ def run(out="demo", quick=False, seed=0, progress=True, say=print):
 
     heading(f"1  train mobilenet_v2_small on {len(images):,} pictures of clothing")
     model = models.mobilenet_v2_small(rng=seed)
-    histories["base"] = train.fit(model, images, labels, epochs=epochs(6), lr=0.1, validation=test, **shared)
+    histories["base"] = train.fit(model, images, labels, epochs=epochs(7), lr=0.1, validation=test, **shared)
     base = graph.trace(model, (1, 1, 28, 28))
     networks = {"base": base}
 
     heading("2  prune filters (L1, every layer alike) to half the multiply-adds, fine-tune")
     pruned = apply.prune(base, macs=cost.macs(base) // 2, criterion="l1", scope="uniform")
     networks[UNTUNED] = pruned
-    networks["pruned"] = tune(pruned, images, labels, epochs(3), 0.03, test, shared, histories, "pruned")
+    networks["pruned"] = tune(pruned, images, labels, epochs(4), 0.03, test, shared, histories, "pruned")
 
     heading("3  int8, integers from the first layer to the last")
     networks["int8"] = apply.quantize(base, images[:500])
@@ -53,7 +53,7 @@ def run(out="demo", quick=False, seed=0, progress=True, say=print):
     heading("5  distil into a smaller student, mobilenet_v1_small at half width")
     student = models.mobilenet_v1_small(width_mult=0.5, rng=seed)
     options = {key: value for key, value in shared.items() if key != "label_smoothing"}
-    apply.distill(student, base, images, labels, epochs=epochs(6), lr=0.1, validation=test, history=histories.setdefault("student", train.History()), **options)
+    apply.distill(student, base, images, labels, temperature=2.0, weight=0.7, epochs=epochs(6), lr=0.1, validation=test, history=histories.setdefault("student", train.History()), **options)
     networks["student"] = graph.trace(student, (1, 1, 28, 28))
 
     heading("measuring: files, accuracy, time")
