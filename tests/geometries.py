@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from tinyconv.formulas.geometry import conv2d_geometry
-from tinyconv.kernels import reference
+from tinyconv.kernels import reference, select
 
 TABLE = [
     # planes and kernels of length 1
@@ -132,3 +132,29 @@ def bounds(name):
     g, (x, w, bias, dy) = geometry(name), data(name)
     return {"forward": reference.bound("forward", x, w, g, bias), "grad_input": reference.bound("grad_input", dy, w, g),
             "grad_weight": reference.bound("grad_weight", dy, x, g)}
+
+
+@lru_cache(maxsize=None)
+def allowed(algorithm, name, direction, dtype=np.float32):
+    """How far an algorithm of the table may err on `data` in a dtype: tolerance x `bounds`, or the bound that its page derives.
+
+    A float64 kernel is held against a reference that is itself float64: that one's error is allowed for, too.
+    """
+    found, (x, w, bias, dy) = select.ALGORITHMS[algorithm], data(name)
+    oracle = bounds(name)[direction] * float(np.finfo(dtype).eps / np.finfo(np.float32).eps)
+    if found.tolerance is not None:
+        own = found.tolerance * oracle
+    else:
+        a, b = {"forward": (x, w), "grad_input": (dy, w), "grad_weight": (dy, x)}[direction]
+        own = found.page.error_bound(direction, a, b, geometry(name), bias if direction == "forward" else None, dtype)
+    return own + (oracle if dtype == np.float64 else 0)
+
+
+def exact(algorithm, name):
+    """Is every number that the algorithm computes from small integers exact? Not with thirds (Winograd beyond F(2,3)) or cosines."""
+    return algorithm not in ("fft", "winograd4") and not (algorithm == "winograd2" and geometry(name).kh > 3)
+
+
+def spreads(algorithm):
+    """Does a NaN or infinity reach more results than the formula says? Algorithms that mix numbers before they multiply."""
+    return select.ALGORITHMS[algorithm].tolerance is None

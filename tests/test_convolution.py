@@ -1,12 +1,12 @@
 """Every convolution algorithm against the reference, on the table of awkward geometries (geometries.py).
 
 Tolerances are derived: |err| <= c * n * u * conv(|x|, |w|) element by element, n the number of summed terms, u the unit
-roundoff, c the tolerance in the table of algorithms.
+roundoff, c the tolerance in the table of algorithms; or the bound that an algorithm's page derives (`geometries.allowed`).
 """
 import numpy as np
 import pytest
 
-from geometries import DIRECTIONS, NAMES, SMALL, arguments, bounds, data, expected, geometry
+from geometries import DIRECTIONS, NAMES, SMALL, allowed, arguments, bounds, data, exact, expected, geometry, spreads
 from tinyconv import kernels
 from tinyconv.formulas.geometry import GeometryError, conv2d_geometry
 from tinyconv.kernels import layout, reference, select
@@ -52,6 +52,17 @@ def check_refused(name, algorithm):
             compute(direction, name, *data(name), algorithm)
 
 
+@pytest.mark.small
+@pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if select.ALGORITHMS[name].directions != DIRECTIONS])
+def test_a_missing_direction_is_refused(algorithm):
+    """A reference that is forward only says so, by name, and what it does compute."""
+    for direction in set(DIRECTIONS) - set(select.ALGORITHMS[algorithm].directions):
+        with pytest.raises(ValueError, match=f"'{algorithm}' has no {direction} .*: it computes forward; \"auto\" chooses one that does"):
+            compute(direction, "3x3", *data("3x3"), algorithm)
+        with pytest.raises(ValueError, match=f"'{algorithm}' has no {direction}"):
+            select.ALGORITHMS[algorithm].workspace_bytes(geometry("3x3"), direction)
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=KIND_NAMES)
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("name", MARKED)
@@ -62,38 +73,49 @@ def test_every_algorithm_against_the_reference(name, algorithm, kind):
         return
     mode, dtype = kind
     x, w, bias, dy = (a.astype(dtype) for a in data(name))
-    c = select.ALGORITHMS[algorithm].tolerance * float(np.finfo(dtype).eps / np.finfo(np.float32).eps)
-    # a float64 kernel is held against a reference that is itself float64: both may err, so twice the bound
-    c *= 2 if dtype == np.float64 else 1
     with kernels.use(mode):
         for memory, change in LAYOUTS.items():
-            for direction in DIRECTIONS:
+            for direction in select.ALGORITHMS[algorithm].directions:
                 got = compute(direction, name, change(x), change(w), bias, change(dy), algorithm)
-                want, bound = expected(name)[direction], c * bounds(name)[direction]
+                want, bound = expected(name)[direction], allowed(algorithm, name, direction, dtype)
                 assert got.dtype == dtype and got.shape == want.shape, (memory, direction)
                 assert (np.abs(got - want) <= bound).all(), (memory, direction, np.abs(got - want).max(), bound.max())
         without = compute("forward", name, x, w, None, dy, algorithm)
-        assert (np.abs(without + bias[:, None, None] - expected(name)["forward"]) <= 2 * c * bounds(name)["forward"]).all()
+        assert (np.abs(without + bias[:, None, None] - expected(name)["forward"]) <= 2 * allowed(algorithm, name, "forward", dtype)).all()
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("name", MARKED)
 def test_small_integers_are_exact(name, algorithm):
-    """Integers of -4 .. 4: every product and sum is exact in float32 whatever the order, so the results are bit-equal."""
+    """Integers of -4 .. 4: every product and sum is exact in float32 whatever the order, so the results are bit-equal.
+
+    (Where thirds or cosines are among the factors, nothing is claimed: those algorithms are held to their bounds alone.)
+    """
     if not select.ALGORITHMS[algorithm].supports(geometry(name)):
         check_refused(name, algorithm)
         return
-    for mode, dtype in KINDS:
+    for mode, dtype in KINDS if exact(algorithm, name) else ():
         arrays = [a.astype(dtype) for a in data(name, integers=True)]
         with kernels.use(mode):
-            for direction in DIRECTIONS:
+            for direction in select.ALGORITHMS[algorithm].directions:
                 assert np.array_equal(compute(direction, name, *arrays, algorithm), expected(name, True)[direction]), direction
+
+
+def check_not_finite(got, want, algorithm):
+    """The same numbers, NaN and infinities as the reference's; or no fewer that are not finite."""
+    if spreads(algorithm):
+        assert not np.isfinite(got[~np.isfinite(want)]).any()
+    else:
+        assert np.array_equal(got, want, equal_nan=True)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("name", MARKED)
 def test_nan_and_infinity_stay_where_they_belong(name, algorithm):
-    """One NaN and one infinity in x (in dy for grad_input): the results hold them where the reference's do, nowhere else."""
+    """One NaN and one infinity in x (in dy for grad_input): the results hold them where the reference's do, nowhere else.
+
+    An algorithm that mixes numbers before it multiplies may spread them: nothing that the reference makes non-finite is finite there.
+    """
     g = geometry(name)
     if not select.ALGORITHMS[algorithm].supports(g):
         check_refused(name, algorithm)
@@ -111,7 +133,8 @@ def test_nan_and_infinity_stay_where_they_belong(name, algorithm):
                         ("forward", reference.forward(x, w, bias, g), (x, w, bias, dy)),
                         ("grad_input", reference.grad_input(dy, w, g), (x, w, bias, dy)),
                         ("grad_weight", reference.grad_weight(finite[3], x, g), (x, w, bias, finite[3]))):
-                    assert np.array_equal(compute(direction, name, *args, algorithm), want, equal_nan=True), (mode, direction)
+                    if direction in select.ALGORITHMS[algorithm].directions:
+                        check_not_finite(compute(direction, name, *args, algorithm), want, algorithm)
 
 
 @pytest.mark.small
@@ -127,12 +150,11 @@ def test_nan_and_infinity_in_weights_and_cotangents(name, algorithm):
     w.reshape(-1)[0], w.reshape(-1)[-1], dy.reshape(-1)[0], dy.reshape(-1)[-1] = np.inf, np.nan, np.nan, -np.inf
     finite = data(name, integers=True)[3]
     with np.errstate(invalid="ignore"):
-        assert np.array_equal(compute("forward", name, x, w, bias, dy, algorithm), reference.forward(x, w, bias, g),
-                              equal_nan=True)
-        assert np.array_equal(compute("grad_input", name, x, w, bias, finite, algorithm), reference.grad_input(finite, w, g),
-                              equal_nan=True)
-        assert np.array_equal(compute("grad_weight", name, x, w, bias, dy, algorithm), reference.grad_weight(dy, x, g),
-                              equal_nan=True)
+        for direction, want, args in (("forward", reference.forward(x, w, bias, g), (x, w, bias, dy)),
+                                      ("grad_input", reference.grad_input(finite, w, g), (x, w, bias, finite)),
+                                      ("grad_weight", reference.grad_weight(dy, x, g), (x, w, bias, dy))):
+            if direction in select.ALGORITHMS[algorithm].directions:
+                check_not_finite(compute(direction, name, *args, algorithm), want, algorithm)
 
 
 @pytest.mark.parametrize("name", MARKED)
@@ -192,7 +214,7 @@ def test_workspace_is_what_is_taken(algorithm, threads, scratch_bytes):
             for mode, dtype in KINDS:
                 arrays = [a.astype(dtype) for a in data(name)]
                 with kernels.use(mode):
-                    for direction in DIRECTIONS:
+                    for direction in found.directions:
                         scratch_bytes.clear()
                         compute(direction, name, *arrays, algorithm)
                         assert sum(scratch_bytes) == found.workspace_bytes(geometry(name), direction, dtype), (name, direction)
@@ -315,7 +337,7 @@ def test_arguments_are_left_alone():
         before = [a.copy() for a in arrays]
         for algorithm in ALGORITHMS:
             if select.ALGORITHMS[algorithm].supports(geometry(name)):
-                for direction in DIRECTIONS:
+                for direction in select.ALGORITHMS[algorithm].directions:
                     compute(direction, name, *arrays, algorithm)
         assert all(np.array_equal(a, b) for a, b in zip(arrays, before))
 

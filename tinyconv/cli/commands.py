@@ -45,7 +45,7 @@ def _warmup(options):
 
 
 def parser():
-    """All commands and their options."""
+    """All commands and their options: one sub-parser a command, whose `run` takes the parsed options. Nothing is imported until one runs."""
     top = argparse.ArgumentParser(prog="tinyconv", description="The lightweight-CNN textbook that runs.")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     add = commands.add_parser("demo", help="train, prune, quantize, factorize and distil a small network on real pictures",

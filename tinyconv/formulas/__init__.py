@@ -1,9 +1,18 @@
 """Floor 0: numbers in, numbers out. The closed forms that everything else in the house is checked against.
 
 `geometry` is the only home of the size formula and of its errors; `costs` counts parameters, multiply-adds
-(MACs) and bytes of every layer and transform. Nothing here imports anything, not even NumPy, so that each
-formula can be read, and tried in a console, by itself.
+(MACs) and bytes of every layer and transform, `algorithms` what Winograd's and Strassen's save. Nothing here imports
+anything, not even NumPy, so that each formula can be read, and tried in a console, by itself.
 """
+from .algorithms import (
+    strassen_additions,
+    strassen_multiplications,
+    winograd_products,
+    winograd_reduction,
+    winograd_tiles,
+    winograd_transform_macs,
+    winograd_weight_bytes,
+)
 from .costs import (
     LOW_RANK_KINDS,
     batch_norm_params,
@@ -36,8 +45,10 @@ from .geometry import Conv2dGeometry, GeometryError, Pool2dGeometry, conv2d_geom
 __all__ = [
     "Conv2dGeometry", "GeometryError", "LOW_RANK_KINDS", "Pool2dGeometry", "batch_norm_params", "conv2d_bytes",
     "conv2d_geometry", "conv2d_interior_macs", "conv2d_macs", "conv2d_params", "depthwise_separable_macs",
-    "depthwise_separable_ratio", "filter_pruning_factor", "im2col_blow_up", "im2col_bytes", "linear_macs",
-    "linear_params", "low_rank_break_even", "low_rank_conv_geometries", "low_rank_conv_macs", "low_rank_conv_params",
-    "low_rank_linear_macs", "low_rank_linear_params", "matmul_macs", "output_size", "pair", "pointwise_traffic",
-    "pool2d_geometry", "pool2d_operations", "quantized_bytes", "receptive_field", "receptive_field_of_chain",
+    "depthwise_separable_ratio", "filter_pruning_factor", "im2col_blow_up", "im2col_bytes", "linear_macs", "linear_params",
+    "low_rank_break_even", "low_rank_conv_geometries", "low_rank_conv_macs", "low_rank_conv_params", "low_rank_linear_macs",
+    "low_rank_linear_params", "matmul_macs", "output_size", "pair", "pointwise_traffic", "pool2d_geometry",
+    "pool2d_operations", "quantized_bytes", "receptive_field", "receptive_field_of_chain", "strassen_additions",
+    "strassen_multiplications", "winograd_products", "winograd_reduction", "winograd_tiles", "winograd_transform_macs",
+    "winograd_weight_bytes",
 ]

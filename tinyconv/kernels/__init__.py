@@ -7,9 +7,13 @@ kernels and returns channels-last memory; float64, and everything under `use("pl
 |-----------------------------------------------|-------------------------------------|
 | the formula, never optimised: the oracle      | reference                           |
 | the seven loops                               | direct                              |
-| one channel at a time                         | depthwise, taps                     |
+| one channel at a time                         | depthwise                           |
 | one pixel at a time: a matrix product         | pointwise, gemm                     |
 | copied windows, then a matrix product         | im2col                              |
+| tiles with fewer products                     | winograd                            |
+| references: frequencies; seven for eight      | fft, strassen                       |
+| vectors, and sums kept in registers           | simd, tile, strip (_lower)          |
+| the fast loops made of them                   | indirect, indirect_weight, planes   |
 | windows without weights; per-channel scaling  | pool, norm, activations             |
 | networks in integers                          | integer                             |
 | who computes what                             | select, threads, layout, _jit       |

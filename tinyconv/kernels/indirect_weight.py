@@ -62,7 +62,10 @@ def rooms(g):
 
 
 def grad_weight(dy, x, geometry):
-    """dy (N,OH,OW,F), x (N,H,W,C) -> dw (F,C/G,KH,KW)."""
+    """dy (N,OH,OW,F), x (N,H,W,C) -> dw (F,C/G,KH,KW), the sum over all pixels; same thread count, same bits.
+
+    Cost: N OH OW F (C/G) KH KW multiply-adds; scratch as `rooms` says. The formula is at the top of the page.
+    """
     g = geometry
     MR, NV = tile = tile_for(g.f // g.groups)
     shapes, (taps, depth, panels, parts, pieces) = rooms(g)

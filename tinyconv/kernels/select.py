@@ -8,7 +8,8 @@ An algorithm is a page of this folder with five functions of the same names and 
     supports(geometry) -> bool                    is this geometry one the page can compute?
     workspace_bytes(geometry, direction="forward", dtype=np.float32) -> int    scratch memory beside arguments and result
 
-A page is imported, and with it numba, when one of its functions is first called; this page imports neither.
+A page may hold several algorithms as objects with these functions (`inside` names the object), and a reference may be forward only
+(`directions`). A page is imported, and with it numba, when one of its functions is first called; this page imports neither.
 """
 import math
 import threading
@@ -25,20 +26,25 @@ _lock = threading.Lock()
 
 @dataclass(frozen=True)
 class Algorithm:
-    """One way to compute a convolution and both its gradients.
+    """One way to compute a convolution and, if `directions` says so, both its gradients.
 
     `tolerance` is the c of |err| <= c * n * u * conv(|x|, |w|): n the number of summed terms, u the unit roundoff of the
-    dtype. 1 is the bound of any order of summation; an algorithm that transforms its input needs more.
+    dtype. 1 is the bound of any order of summation. An algorithm that transforms its input has no such bound for each
+    number by itself (tolerance is then None): its page has `error_bound(direction, a, b, geometry, bias, dtype)` instead.
     """
 
     name: str
-    tolerance: float
+    tolerance: float | None
     about: str
+    inside: str = ""
+    directions: tuple = DIRECTIONS
 
     @property
     def page(self):
-        """The module that holds the algorithm, imported on first use."""
-        return import_module(f"{__package__}.{self.name}")
+        """The module that holds the algorithm, or the object `inside` it ("module.object"), imported on first use."""
+        module, _, name = self.inside.partition(".")
+        page = import_module(f"{__package__}.{module or self.name}")
+        return getattr(page, name) if name else page
 
     def supports(self, geometry):
         """Can it compute this geometry?"""
@@ -48,11 +54,14 @@ class Algorithm:
         """Scratch memory in bytes with the present mode and thread count, beside arguments, result and changes of layout."""
         if direction not in DIRECTIONS:
             raise ValueError(f"direction must be one of {', '.join(DIRECTIONS)}, not {direction!r}")
-        self.require(geometry)
+        self.require(geometry, direction)
         return self.page.workspace_bytes(geometry, direction, np.dtype(dtype))
 
-    def require(self, geometry):
-        """Raise ValueError unless the algorithm supports the geometry."""
+    def require(self, geometry, direction="forward"):
+        """Raise ValueError unless the algorithm has the direction and supports the geometry."""
+        if direction not in self.directions:
+            raise ValueError(f"algorithm {self.name!r} has no {direction} ({self.about}): it computes {', '.join(self.directions)}; "
+                             f'"auto" chooses one that does')
         if not self.supports(geometry):
             raise ValueError(f"algorithm {self.name!r} does not support this convolution ({self.about}): {geometry}; "
                              f'"auto" chooses one that does')
@@ -64,12 +73,12 @@ class Algorithm:
 
     def grad_input(self, dy, w, geometry):
         """dx, the adjoint in x. Errors: ValueError if the geometry is not supported."""
-        self.require(geometry)
+        self.require(geometry, "grad_input")
         return self.page.grad_input(dy, w, geometry)
 
     def grad_weight(self, dy, x, geometry):
         """dw, the adjoint in w. Errors: ValueError if the geometry is not supported."""
-        self.require(geometry)
+        self.require(geometry, "grad_weight")
         return self.page.grad_weight(dy, x, geometry)
 
 
@@ -78,6 +87,11 @@ ALGORITHMS = {a.name: a for a in (
     Algorithm("depthwise", 1.0, "every input channel by itself: groups == C"),
     Algorithm("pointwise", 1.0, "a 1x1 window at stride 1, without groups or padding"),
     Algorithm("im2col", 1.0, "any geometry"),
+    Algorithm("winograd2", None, "F(2,r): a square window of at least 2x2 at stride 1, without dilation or groups", "winograd.winograd2"),
+    Algorithm("winograd4", None, "F(4,r): a square window of at least 2x2 at stride 1, without dilation or groups", "winograd.winograd4"),
+    Algorithm("fft", None, "a reference, forward only", "", ("forward",)),
+    Algorithm("strassen", None, "a reference, forward only", "strassen.by_strassen", ("forward",)),
+    Algorithm("strassen_winograd", None, "a reference, forward only", "strassen.by_winograd", ("forward",)),
 )}
 
 
@@ -149,14 +163,14 @@ def choose(geometry, direction="forward", dtype=np.float32):
 def algorithm(name, geometry, direction="forward", dtype=np.float32):
     """The Algorithm of that name, "auto" being answered by `choose`.
 
-    Errors: ValueError listing the names if there is none of that name; ValueError if it does not support the geometry.
+    Errors: ValueError listing the names if there is none of that name; ValueError if it lacks the direction or does not support the geometry.
     """
     if name == "auto":
         return ALGORITHMS[choose(geometry, direction, dtype)]
     if not isinstance(name, str) or name not in ALGORITHMS:
         raise ValueError(f"algorithm must be \"auto\" or one of {', '.join(ALGORITHMS)}, not {name!r}")
     found = ALGORITHMS[name]
-    found.require(geometry)
+    found.require(geometry, direction)
     return found
 
 

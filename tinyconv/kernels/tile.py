@@ -68,14 +68,14 @@ def finish(acc, MR, NV, C, places, q, column, n, bias, at, R, residual, low, hig
 def outer(acc, MR, NV, A, rows, q, count, first, m, B, places, column, n):
     """acc[i, j] += Σ_{p<count} A[rows[q+p] + first + i] · B[places[p] + column + j], i < m, j < n: the sum over pixels.
 
-    The weight gradient's product: both factors are read where the tables say; pixels with rows[q+p] < 0 are left out.
+    The weight gradient's product: both factors are read where the tables say; pixels with rows[q+p] < 0 are left out. Rows behind m
+    repeat the last one, so that nothing outside A is read; nobody uses their sums.
     """
     out = [total.copy() for total in acc]
     for p in range(count):
         at = rows[q + p]
         if at >= 0:
-            a, b = np.zeros(MR, np.float32), np.zeros(NV * LANES, np.float32)
-            a[:m] = A[at + first:at + first + m]
+            a, b = A[at + first + np.minimum(np.arange(MR), m - 1)], np.zeros(NV * LANES, np.float32)
             b[:n] = B[places[p] + column:places[p] + column + n]
             for i in range(MR):
                 for j in range(NV):

@@ -26,7 +26,7 @@ def run(out="demo", quick=False, seed=0, progress=True, say=print):
     if quick:
         images, labels, test = images[:1500], labels[:1500], (test[0][:500], test[1][:500])
     epochs = (lambda n: 1) if quick else (lambda n: n)
-    shared = dict(seed=seed, progress=progress, augment=augment, label_smoothing=0.05)
+    shared = dict(seed=seed, progress=progress, augment=augment, label_smoothing=0.05, batch_size=128)
     histories = {}
 
     def heading(text):
@@ -34,26 +34,26 @@ def run(out="demo", quick=False, seed=0, progress=True, say=print):
 
     heading(f"1  train mobilenet_v2_small on {len(images):,} pictures of clothing")
     model = models.mobilenet_v2_small(rng=seed)
-    histories["base"] = train.fit(model, images, labels, epochs=epochs(7), lr=0.1, validation=test, **shared)
+    histories["base"] = train.fit(model, images, labels, epochs=epochs(7), lr=0.15, validation=test, **shared)
     base = graph.trace(model, (1, 1, 28, 28))
     networks = {"base": base}
 
     heading("2  prune filters (L1, every layer alike) to half the multiply-adds, fine-tune")
     pruned = apply.prune(base, macs=cost.macs(base) // 2, criterion="l1", scope="uniform")
     networks[UNTUNED] = pruned
-    networks["pruned"] = tune(pruned, images, labels, epochs(4), 0.03, test, shared, histories, "pruned")
+    networks["pruned"] = tune(pruned, images, labels, epochs(4), 0.05, test, shared, histories, "pruned")
 
     heading("3  int8, integers from the first layer to the last")
     networks["int8"] = apply.quantize(base, images[:500])
     networks["pruned + int8"] = apply.quantize(networks["pruned"], images[:500])
 
     heading("4  low-rank factors of the 1x1 convolutions, fine-tune")
-    networks["low rank"] = tune(apply.lowrank(base, energy=0.8), images, labels, epochs(2), 0.02, test, shared, histories, "low rank")
+    networks["low rank"] = tune(apply.lowrank(base, energy=0.8), images, labels, epochs(2), 0.03, test, shared, histories, "low rank")
 
     heading("5  distil into a smaller student, mobilenet_v1_small at half width")
     student = models.mobilenet_v1_small(width_mult=0.5, rng=seed)
     options = {key: value for key, value in shared.items() if key != "label_smoothing"}
-    apply.distill(student, base, images, labels, temperature=2.0, weight=0.7, epochs=epochs(6), lr=0.1, validation=test, history=histories.setdefault("student", train.History()), **options)
+    apply.distill(student, base, images, labels, temperature=2.0, weight=0.7, epochs=epochs(6), lr=0.15, validation=test, history=histories.setdefault("student", train.History()), **options)
     networks["student"] = graph.trace(student, (1, 1, 28, 28))
 
     heading("measuring: files, accuracy, time")

@@ -1,0 +1,101 @@
+"""Vectors: what is compiled must be what its NumPy meaning says, operation by operation, at every edge.
+
+Each meaning is called as it stands (Python) and from inside a compiled kernel, on the same numbers. Small integers make every
+product and sum exact, so equality is exact too, whatever the order and however often it is rounded.
+"""
+import numpy as np
+import pytest
+
+from tinyconv.kernels import simd, strip, tile
+from tinyconv.kernels._jit import fast
+
+LANES = simd.LANES
+load, load_n, store_n, fma, splat, lower, higher = (getattr(simd, name) for name in ("load", "load_n", "store_n", "fma", "splat", "lower", "higher"))
+zeros, multiply, keep, resume, finish, outer = (getattr(tile, name) for name in ("zeros", "multiply", "keep", "resume", "finish", "outer"))
+start, slide, finish_strip, correlate = (getattr(strip, name) for name in ("start", "slide", "finish_strip", "correlate"))
+
+
+def numbers(rng, *shape):
+    return rng.integers(-4, 5, shape).astype(np.float32)
+
+
+def lanes_kernel(x, w, y, n):
+    v = fma(load_n(x, 1, n), load(w, 0), splat(2.0)) + 3.0 * load(w, 1) - load(w, 0) * load(w, 1)
+    store_n(y, 0, higher(lower(v, splat(9.0)), splat(-9.0)), n)
+
+
+def tile_kernel(A, rows, zero, B, places, C, S, bias, n, residual, low, high):
+    acc = zeros(3, 2)
+    acc = multiply(acc, 3, 2, A, rows, 1, zero, 2, B, 0, 4)
+    keep(acc, 3, 2, S, 0)
+    finish(resume(3, 2, S, 0), 3, 2, C, places, 1, 1, n, bias, 2, C, residual, low, high)
+    acc = outer(zeros(3, 2), 3, 2, A, rows, 0, 4, 1, 2, B, places, 3, n)
+    keep(acc, 3, 2, S, 6 * LANES)
+
+
+def strip_kernel(x, w, bias, dy, y, S, n, column, count, low, high):
+    acc = start(4, bias, 0)
+    acc = slide(acc, 4, 3, 2, x, 3, column, 1, 6, 20, w, 0, LANES, n)
+    finish_strip(acc, 4, y, 1, 20, count, low, high, n)
+    keep(correlate(resume(3, 2, S, 0), 2, 3, 1, x, 3, column, 1, 6, 20, dy, 2, count, n), 3, 2, S, 0)
+
+
+COMPILED = {f: fast(f) for f in (lanes_kernel, tile_kernel, strip_kernel)}
+
+
+def check_same(function, *arguments):
+    """Run meaning and machine code on copies of the arguments: every array must end the same."""
+    ours, theirs = ([a.copy() if isinstance(a, np.ndarray) else a for a in arguments] for _ in range(2))
+    function(*ours)
+    COMPILED[function](*theirs)
+    for mine, other in zip(ours, theirs):
+        assert np.array_equal(mine, other)
+    assert any(not np.array_equal(mine, given) for mine, given in zip(ours, arguments) if isinstance(given, np.ndarray))
+
+
+@pytest.mark.small
+@pytest.mark.parametrize("n", [1, 3, LANES - 1, LANES, LANES + 5])
+def test_lanes(n):
+    """Arithmetic, bounds and masks: n numbers are read and written, fewer than a vector, a vector, and more than one."""
+    rng = np.random.default_rng(n)
+    check_same(lanes_kernel, numbers(rng, 3 * LANES), numbers(rng, 2 * LANES), np.zeros(2 * LANES, np.float32), n)
+
+
+@pytest.mark.small
+def test_lower_and_higher_let_nan_through():
+    """A NaN in the first argument stays; one in the second is passed by: min(max(x, low), high) keeps a NaN of x."""
+    a, b = np.full(LANES, np.nan, np.float32), np.zeros(LANES, np.float32)
+    assert np.isnan(lower(a, b)).all() and np.isnan(higher(a, b)).all() and not lower(b, a).any() and not higher(b, a).any()
+
+
+@pytest.mark.small
+@pytest.mark.parametrize("n", [1, LANES, LANES + 1, 2 * LANES])
+@pytest.mark.parametrize("residual", [0, 1])
+def test_tile(n, residual):
+    """Rows by table (one of zeros), sums kept and resumed, masked columns, a place left out, bias, residual, clip; the sum over pixels."""
+    rng = np.random.default_rng(n)
+    pitch = 3 * LANES
+    rows, places = np.array([9, 0, -1, 5], np.int64), np.array([0, pitch, -1, 2 * pitch], np.int64)
+    check_same(tile_kernel, numbers(rng, 30), rows, np.zeros(8, np.float32), numbers(rng, 16 * LANES), np.abs(places), numbers(rng, 16 * LANES),
+               np.zeros(12 * LANES, np.float32), numbers(rng, 6 * LANES), n, residual, np.float32(-20), np.float32(30))
+    check_same(tile_kernel, numbers(rng, 30), rows, np.zeros(8, np.float32), numbers(rng, 16 * LANES), places * (places >= 0), numbers(rng, 16 * LANES),
+               np.zeros(12 * LANES, np.float32), numbers(rng, 6 * LANES), n, residual, np.float32(-np.inf), np.float32(np.inf))
+
+
+@pytest.mark.small
+@pytest.mark.parametrize("n", [2, LANES])
+@pytest.mark.parametrize("column, count", [(-1, 4), (0, 2), (2, 1), (5, 3)])
+def test_strip(n, column, count):
+    """Columns outside the picture are left out on both sides, so are outputs behind the last; masked lanes are not touched."""
+    rng = np.random.default_rng(n)
+    check_same(strip_kernel, numbers(rng, 400), numbers(rng, 4 * LANES), numbers(rng, 2 * LANES), numbers(rng, 400), np.zeros(400, np.float32),
+               numbers(rng, 8 * LANES), n, column, count, np.float32(-30), np.float32(40))
+
+
+@pytest.mark.small
+def test_the_tile_follows_the_processor():
+    """AVX-512 has 32 registers of 16, AVX2 16 of 8, NEON 32 of 4; every tile leaves room for a row of B and a number of A."""
+    assert simd.lanes_and_registers({"avx512f", "avx2"}) == (16, 32)
+    assert simd.lanes_and_registers({"avx2", "fma"}) == (8, 16)
+    assert simd.lanes_and_registers({"neon"}) == (4, 32)
+    assert all(MR * NV + NV + 1 <= simd.REGISTERS for MR, NV in tile.TILES)

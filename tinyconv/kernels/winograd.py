@@ -1,0 +1,264 @@
+"""Winograd convolution: square windows at stride 1, a tile of m x m outputs from (m + r - 1)² products a channel pair.
+
+    y = A^T [ Σ_c (G w G^T) * (B^T d B) ] A       d the a x a tile of x, a = m + r - 1;  matrices and sources: `winograd_transforms`
+
+Steps, each a readable loop here: `cut` tiles, `transform` them and the filters, `products` point by point, `transform` back, `paste`. One
+function, `transform`, is all five transforms: y += M d M^T. Cost: a² C F multiply-adds for each of the N ceil(OH/m) ceil(OW/m) tiles
+(F(2,3): 2.25 times fewer than direct, F(4,3): 4 times, both less the part of edge tiles that is thrown away), transforms beside it,
+and a²/r² times the weights in memory. The gradients:
+
+    dx   the forward pass on dy with filters turned by 180° and C, F exchanged, padding r - 1 - P
+    dw = G^T [ Σ_tiles (A dy A^T) * (B^T d B) ] G       the adjoint: every step of the forward pass transposed
+
+Rounding: F(2,3) is as accurate as direct (all its numbers are halves); each larger m loses about a digit: `error_bound`.
+Padding is multiplied by transformed weights; NaN and infinities spread over the tiles that they touch.
+"""
+import math
+
+import numpy as np
+
+from . import layout, select, threads
+from . import winograd_tiles as tiles
+from ._jit import plain
+from .indirect import DEEP, tile_for
+from .simd import LANES
+from .winograd_transforms import arrays
+
+WORKING = 2**20         # bytes of V and S (or Z) of one task: half of the second cache
+BLOCK = 24              # tiles of a task, at most about
+
+
+@plain
+def cut(x, d, m, top, left, across):
+    """d[p,c,i,j] += x at pixel (i, j) of tile p: x (N,C,H,W), d (P,C,a,a) zeroed, tiles m apart, `across` in a row; 0 outside."""
+    tall = d.shape[0] // x.shape[0] // across
+    for p in range(d.shape[0]):
+        for c in range(d.shape[1]):
+            for i in range(d.shape[2]):
+                for j in range(d.shape[3]):
+                    row, column = p // across % tall * m - top + i, p % across * m - left + j
+                    if 0 <= row and row < x.shape[2] and 0 <= column and column < x.shape[3]:
+                        d[p, c, i, j] += x[p // across // tall, c, row, column]
+
+
+@plain
+def transform(M, d, half, y):
+    """y[b] += M d[b] M^T for each b: M (p,q), d (B,q,q), half (B,p,q) and y (B,p,p) zeroed. Cost: B p q (p + q) multiply-adds."""
+    for b in range(d.shape[0]):
+        for i in range(M.shape[0]):
+            for j in range(M.shape[1]):
+                for k in range(M.shape[1]):
+                    half[b, i, j] += M[i, k] * d[b, k, j]
+        for i in range(M.shape[0]):
+            for j in range(M.shape[0]):
+                for k in range(M.shape[1]):
+                    y[b, i, j] += M[j, k] * half[b, i, k]
+
+
+@plain
+def products(U, V, S):
+    """S[p,f,i,j] += Σ_c U[f,c,i,j] * V[p,c,i,j]: U (F,C,a,a), V (P,C,a,a), S (P,F,a,a) zeroed. Cost: P F C a² multiply-adds."""
+    for p in range(V.shape[0]):
+        for f in range(U.shape[0]):
+            for c in range(U.shape[1]):
+                for i in range(U.shape[2]):
+                    for j in range(U.shape[3]):
+                        S[p, f, i, j] += U[f, c, i, j] * V[p, c, i, j]
+
+
+@plain
+def products_weight(Z, V, dU):
+    """dU[f,c,i,j] += Σ_p Z[p,f,i,j] * V[p,c,i,j]: the same products, summed over tiles."""
+    for p in range(V.shape[0]):
+        for f in range(dU.shape[0]):
+            for c in range(dU.shape[1]):
+                for i in range(dU.shape[2]):
+                    for j in range(dU.shape[3]):
+                        dU[f, c, i, j] += Z[p, f, i, j] * V[p, c, i, j]
+
+
+@plain
+def paste(tile, y, across):
+    """y[n,f,row,column] += tile p's number (i, j): tile (P,F,m,m), y (N,F,OH,OW) zeroed; what lies outside y is dropped."""
+    m, tall = tile.shape[2], tile.shape[0] // y.shape[0] // across
+    for p in range(tile.shape[0]):
+        for f in range(tile.shape[1]):
+            for i in range(m):
+                for j in range(m):
+                    row, column = p // across % tall * m + i, p % across * m + j
+                    if row < y.shape[2] and column < y.shape[3]:
+                        y[p // across // tall, f, row, column] += tile[p, f, i, j]
+
+
+def supports(geometry):
+    """Square windows of at least 2x2 at stride 1, without dilation or groups; any padding."""
+    g = geometry
+    return g.kh == g.kw >= 2 and g.sh == g.sw == g.dh == g.dw == g.groups == 1
+
+
+def turned(g):
+    """grad_input as a forward pass: the geometry of dx = conv(dy, turned weights), with padding r - 1 - P (which may be negative)."""
+    r = g.kh - 1
+    return g._replace(c=g.f, h=g.oh, w=g.ow, f=g.c, oh=g.h, ow=g.w, top=r - g.top, bottom=r - g.bottom, left=r - g.left, right=r - g.right)
+
+
+def turned_weights(w):
+    """(F,C,r,r) -> (C,F,r,r), every filter turned by 180°."""
+    return np.ascontiguousarray(w[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
+
+
+def plain_rooms(g, m, direction):
+    """Shapes of the arrays of the readable form, in the order in which `conv` or `conv_weight` takes them."""
+    a, p = m + g.kh - 1, g.n * -(-g.oh // m) * -(-g.ow // m)
+    pairs, data = g.f * g.c, [(p, g.c, a, a), (p * g.c, a, a), (p, g.c, a, a)]
+    if direction == "grad_weight":
+        return data + [(p, g.f, m, m), (p * g.f, a, m), (p, g.f, a, a), (g.f, g.c, a, a), (pairs, g.kh, a)]
+    return data + [(pairs, a, g.kh), (g.f, g.c, a, a), (p, g.f, a, a), (p * g.f, m, a), (p, g.f, m, m)]
+
+
+def _zeros(shapes, dtype):
+    rooms = [select.scratch(shape, dtype) for shape in shapes]
+    for room in rooms:
+        room[:] = 0
+    return rooms
+
+
+def conv(x, w, g, m, matrices=None):
+    """y (N,F,OH,OW) by F(m, r) in readable steps, for any m; `matrices` replaces (A^T, G, B^T)."""
+    AT, G, BT = arrays(m, g.kh, x.dtype) if matrices is None else matrices
+    D, half, V, half_w, U, S, half_y, Y = _zeros(plain_rooms(g, m, "forward"), x.dtype)
+    a, across, y = len(BT), -(-g.ow // m), np.zeros(g.y_shape, x.dtype)
+    cut(x, D, m, g.top, g.left, across)
+    transform(BT, D.reshape(-1, a, a), half, V.reshape(-1, a, a))                             # (P·C, a, a)
+    transform(G, w.reshape(-1, g.kh, g.kh), half_w, U.reshape(-1, a, a))                      # (F·C, r, r) -> (F·C, a, a)
+    products(U, V, S)
+    transform(AT, S.reshape(-1, a, a), half_y, Y.reshape(-1, m, m))                           # (P·F, a, a) -> (P·F, m, m)
+    paste(Y, y, across)
+    return y
+
+
+def conv_weight(dy, x, g, m, matrices=None):
+    """dw (F,C,r,r) by the adjoint of F(m, r) in readable steps, for any m."""
+    AT, G, BT = arrays(m, g.kh, x.dtype) if matrices is None else matrices
+    D, half, V, dY, half_y, Z, dU, half_w = _zeros(plain_rooms(g, m, "grad_weight"), x.dtype)
+    a, across, dw = len(BT), -(-g.ow // m), np.zeros(g.w_shape, x.dtype)
+    cut(x, D, m, g.top, g.left, across)
+    cut(dy, dY, m, 0, 0, across)
+    transform(BT, D.reshape(-1, a, a), half, V.reshape(-1, a, a))
+    transform(np.ascontiguousarray(AT.T), dY.reshape(-1, m, m), half_y, Z.reshape(-1, a, a))  # (P·F, m, m) -> (P·F, a, a)
+    products_weight(Z, V, dU)
+    transform(np.ascontiguousarray(G.T), dU.reshape(-1, a, a), half_w, dw.reshape(-1, g.kh, g.kh))
+    return dw
+
+
+def error_bound(direction, x, w, geometry, m, bias=None, dtype=np.float32):
+    """How far rounding may carry F(m, r) from the exact result: n u times the same steps on absolute values, element by element.
+
+    x, w: the arrays of forward(x, w), grad_input(dy, w) or grad_weight(dy, x). n counts the roundings that one term goes through: a row of a matrix
+    with q numbers q + 1 (its own rounding among them), twice for each transform; the sum over channels or tiles; the bias. First order
+    in u. Source: Higham, "Accuracy and Stability of Numerical Algorithms" (2002), section 3.1; Barabasz et al. (2020), theorem 1.
+    """
+    g, (x, w) = geometry, (np.abs(np.asarray(v, np.float64), order="C") for v in (x, w))
+    if direction == "grad_input":
+        g, w = turned(g), turned_weights(w)
+    sizes, a, r = tuple(np.abs(M) for M in arrays(m, g.kh, np.float64)), m + g.kh - 1, g.kh
+    if direction == "grad_weight":
+        total, n = conv_weight(x, w, g, m, sizes), 2 * (a + 1 + m + 1 + a + 1) + g.n * -(-g.oh // m) * -(-g.ow // m) + 1
+    else:
+        total, n = conv(x, w, g, m, sizes), 2 * (a + 1 + r + 1 + a + 1) + g.c + 2
+        total += 0 if bias is None else np.abs(np.asarray(bias, np.float64))[:, None, None]
+    return n * np.finfo(dtype).eps / 2 * total
+
+
+class Winograd:
+    """F(m, r) as an algorithm of the table: the functions that every page has, for one m."""
+
+    def __init__(self, m):
+        self.m = m
+
+    supports = staticmethod(supports)
+
+    def error_bound(self, direction, x, w, geometry, bias=None, dtype=np.float32):
+        """See `error_bound`."""
+        return error_bound(direction, x, w, geometry, self.m, bias, dtype)
+
+    def rooms(self, g, direction):
+        """(shape, type) of the scratch of the fast kernels, in their order, and how the work is cut: (block, splits, pieces)."""
+        m, r, (MR, NV) = self.m, g.kh, tile_for(g.f)
+        n, NR, count = m + r - 1, NV * LANES, g.n * -(-g.oh // m) * -(-g.ow // m)
+        wide, panels, parts, pieces, splits = -(-g.c // LANES) * LANES, -(-g.f // NR), -(-g.c // MR), threads.get_num_threads(), 1
+        other = -(-g.f // LANES) * LANES if direction == "grad_weight" else NR
+        block = max(1, min(BLOCK // MR, WORKING // (4 * n * n * (wide + other)) // MR, -(-count // MR))) * MR
+        blocks = -(-count // block)
+        if direction == "grad_weight":
+            pieces = max(1, min(pieces, count // 4))
+        else:
+            while blocks * splits < 4 * pieces and splits < panels:
+                splits = min(panels, splits * 2)
+            pieces = min(pieces, blocks * splits)
+        vectors = (pieces, max(n, r)**2 * LANES)
+        both = [((pieces, n * n * (block * size + LANES)), np.float32) for size in (wide, other)]
+        small = [(vectors, np.float32), (vectors, np.float32), ((pieces, block), np.int64)]
+        if direction == "grad_weight":
+            sums = [((pieces, n * n * panels * parts * MR * NR), np.float32), *both, *small, ((pieces, block), np.int64), (vectors, np.float32)]
+            return sums, (block, splits, pieces)
+        return [((panels * n * n * g.c * NR,), np.float32), *both, *small, ((min(g.c, DEEP),), np.float32)], (block, splits, pieces)
+
+    def workspace_bytes(self, geometry, direction="forward", dtype=np.float32):
+        """Fast: weights transformed, blocks of tiles and their sums (for grad_weight a transformed dw a thread). Plain: all steps whole."""
+        g = turned(geometry) if direction == "grad_input" else geometry
+        if select.is_fast(dtype):
+            return sum(math.prod(shape) * np.dtype(kind).itemsize for shape, kind in self.rooms(g, direction)[0])
+        return sum(math.prod(shape) for shape in plain_rooms(g, self.m, direction)) * np.dtype(dtype).itemsize
+
+    def kernels(self, g):
+        """The compiled pair for this window and number of filters: factored transforms for 3x3, matrices for others."""
+        return tiles.build(self.m if g.kh == 3 and self.m in (2, 4) else 0, *tile_for(g.f))
+
+    def convolve(self, x, w, bias, geometry, turn=False, R=None, low=-np.inf, high=np.inf):
+        """x (N,H,W,C), w (F,C,r,r), or (C,F,r,r) to be turned -> clip(conv + bias + R, low, high) as (N,OH,OW,F), fast."""
+        g = geometry
+        shapes, (block, splits, pieces) = self.rooms(g, "forward")
+        U, V, S, d, e, rows, zero = (select.scratch(shape, kind) for shape, kind in shapes)
+        AT, G, BT = arrays(self.m, g.kh, np.float32)
+        n, taps, y = len(BT), g.kh**2, np.empty((g.n, g.oh, g.ow, g.f), np.float32)
+        flat, zero[:] = y.reshape(-1), 0
+        steps = (taps - 1, taps, g.f * taps, -1) if turn else (0, g.c * taps, taps, 1)
+        threads.run(tiles.pack_filters, pieces, w.reshape(-1), *steps, G, U, d, e, pieces, g.kh, n, g.c, g.f, tile_for(g.f)[1] * LANES, work=U.size)
+        threads.run(self.kernels(g)[0], pieces, x.reshape(-1), U, np.zeros(g.f, np.float32) if bias is None else bias,
+                    flat if R is None else R.reshape(-1), int(R is not None), np.float32(low), np.float32(high), flat, V, S, d, e, rows, zero, BT, AT,
+                    self.m, n, pieces, block, splits, DEEP, g.n, g.h, g.w, g.c, g.f, g.oh, g.ow, g.top, g.left, work=y.size * g.c * taps // 64)
+        return y
+
+    def forward(self, x, w, bias, geometry):
+        """x (N,C,H,W), w (F,C,r,r), bias (F,) or None -> y (N,F,OH,OW)."""
+        w = layout.writable(w)
+        if select.is_fast(x.dtype):
+            return layout.shaped(self.convolve(layout.nhwc(x), w, None if bias is None else layout.writable(bias), geometry))
+        y = conv(layout.nchw(x), w, geometry, self.m)
+        return y if bias is None else y + bias[:, None, None]
+
+    def grad_input(self, dy, w, geometry):
+        """dy (N,F,OH,OW), w (F,C,r,r) -> dx (N,C,H,W): a forward pass."""
+        if select.is_fast(dy.dtype):
+            return layout.shaped(self.convolve(layout.nhwc(dy), layout.writable(w), None, turned(geometry), turn=True))
+        return conv(layout.nchw(dy), turned_weights(w), turned(geometry), self.m)
+
+    def grad_weight(self, dy, x, geometry):
+        """dy (N,F,OH,OW), x (N,C,H,W) -> dw (F,C,r,r): the adjoint."""
+        g = geometry
+        if not select.is_fast(dy.dtype):
+            return conv_weight(layout.nchw(dy), layout.nchw(x), g, self.m)
+        shapes, (block, _, pieces) = self.rooms(g, "grad_weight")
+        slabs, V, Z, d, e, rows, places, out = (select.scratch(shape, kind) for shape, kind in shapes)
+        AT, G, BT = arrays(self.m, g.kh, np.float32)
+        (MR, NV), n, dw = tile_for(g.f), len(BT), np.empty(g.w_shape, np.float32)
+        threads.run(self.kernels(g)[1], pieces, layout.nhwc(x).reshape(-1), layout.nhwc(dy).reshape(-1), slabs, V, Z, d, e, rows, places, BT,
+                    np.ascontiguousarray(AT.T), self.m, n, pieces, block, g.n, g.h, g.w, g.c, g.f, g.oh, g.ow, g.top, g.left,
+                    work=dy.size * g.c * g.kh**2 // 64)
+        threads.run(tiles.unpack_filters, pieces, slabs, np.ascontiguousarray(G.T), dw.reshape(-1), d, e, out, pieces, g.kh, n, g.c, g.f, MR,
+                    NV * LANES, work=slabs.size)
+        return dw
+
+
+winograd2, winograd4 = Winograd(2), Winograd(4)

@@ -1,0 +1,173 @@
+"""Fast Winograd: blocks of tiles transformed, multiplied and transformed back while they stay in the cache.
+
+A task takes `block` tiles of the image and some panels of filters, in memory of its own:
+
+    V[point]  (block, C)  = (B^T d B)[point]              one vector of channels at a time
+    S[point]  (block, NR) = V[point] (block, C) x U[point] (C, NR)     a matrix product for each of the a·a points: `tile.multiply`
+    y         m·m pixels  = A^T S A + bias                one vector of filters at a time
+
+The block is chosen so that V and S fill about half of the second cache; over whole images they would go to memory and back, and
+the gain would be lost. The transformed weights U, a²/r² times the weights, stream through once for every block. The weight gradient is the
+adjoint: dU[point] (C, F) = Σ_tiles V[point]^T (A dY A^T)[point], into a slab for each thread, slabs added in order, then G^T dU G.
+Pitches have one vector more than they need: points a multiple of 4096 bytes apart would all fall on the same lines of the first cache.
+Bound by: FMA with few channels; with many channels and few tiles by the stream of U.
+"""
+from functools import lru_cache
+
+import numpy as np
+
+from ._jit import fast
+from .simd import LANES, higher, load, load_n, lower, splat, store, store_n
+from .tile import keep, multiply, outer, resume, zeros
+from .winograd_transforms import data_tile, output_tile, sandwich, spread_tile
+
+
+@fast
+def gather(x, image, i0, j0, size, h, w, c, c0, d):
+    """d[i·size + j] = LANES channels of pixel (i0 + i, j0 + j), 0 outside the image: a size x size tile at a border."""
+    for i in range(size):
+        for j in range(size):
+            row, column = i0 + i, j0 + j
+            inside = row >= 0 and row < h and column >= 0 and column < w
+            store(d, (i * size + j) * LANES, load_n(x, ((image * h + row) * w + column) * c + c0, c - c0 if inside else 0))
+
+
+@fast
+def read_data(kind, BT, n, x, image, i0, j0, h, w, c, d, e, V, to, hop):
+    """V[to + point·hop + channel] = B^T d B of the n x n tile at (i0, j0)."""
+    interior = i0 >= 0 and j0 >= 0 and i0 + n <= h and j0 + n <= w
+    for c0 in range(0, c, LANES):
+        if interior and c0 + LANES <= c:
+            data_tile(kind, BT, n, x, ((image * h + i0) * w + j0) * c + c0, w * c, c, e, V, to + c0, hop)
+        else:
+            gather(x, image, i0, j0, n, h, w, c, c0, d)
+            data_tile(kind, BT, n, d, 0, n * LANES, LANES, e, V, to + c0, hop)
+
+
+@fast
+def read_gradient(kind, A, m, n, dy, image, i0, j0, h, w, c, d, e, Z, to, hop):
+    """Z[to + point·hop + filter] = A dY A^T of the m x m tile at (i0, j0)."""
+    for c0 in range(0, c, LANES):
+        gather(dy, image, i0, j0, m, h, w, c, c0, d)
+        spread_tile(kind, A, m, n, d, 0, m * LANES, LANES, e, Z, to + c0, hop)
+
+
+@fast
+def write_tile(kind, AT, m, n, S, at, hop, d, e, image, i0, j0, h, w, f, f0, bias, R, residual, low, high, y):
+    """y = clip(A^T S A + bias + R) for LANES filters from f0 on of the m x m pixels at (i0, j0), as far as they lie in the image."""
+    output_tile(kind, AT, m, n, S, at, n * hop, hop, e, d, 0, LANES)
+    offset = load_n(bias, f0, f - f0)
+    for i in range(min(m, h - i0)):
+        for j in range(min(m, w - j0)):
+            place = ((image * h + i0 + i) * w + j0 + j) * f + f0
+            v = load(d, (i * m + j) * LANES) + offset
+            if residual:
+                v = v + load_n(R, place, f - f0)
+            store_n(y, place, lower(higher(v, splat(low)), splat(high)), f - f0)
+
+
+@fast
+def pack_filters(lo, hi, w, first, step_f, step_c, step_t, G, U, d, e, pieces, r, n, c, f, NR):
+    """U (panels, points, C, NR) = G g G^T with g[t] = w[first + filter·step_f + channel·step_c + t·step_t]. Tasks: pieces of the channels.
+
+    (The steps also describe filters turned by 180°, with C and F exchanged.) Filters behind the last are 0.
+    """
+    for piece in range(lo, hi):
+        g = d[piece]
+        for channel in range(piece * c // pieces, (piece + 1) * c // pieces):
+            for f0 in range(0, (f + NR - 1) // NR * NR, LANES):
+                for lane in range(LANES):
+                    at = first + (f0 + lane) * step_f + channel * step_c
+                    for t in range(r * r):
+                        g[t * LANES + lane] = w[at + t * step_t] if f0 + lane < f else np.float32(0)
+                sandwich(G, n, r, g, 0, r * LANES, LANES, e[piece], U, (f0 // NR * n * n * c + channel) * NR + f0 % NR, c * NR)
+
+
+@fast
+def unpack_filters(lo, hi, slabs, GT, dw, d, e, out, pieces, r, n, c, f, MR, NR):
+    """dw (F,C,r,r) = G^T (Σ slabs) G, the slabs (points, panels, parts, MR, NR) added in their order. Tasks: pieces of the channels."""
+    panels, parts = (f + NR - 1) // NR, (c + MR - 1) // MR
+    for piece in range(lo, hi):
+        g = out[piece]
+        for channel in range(piece * c // pieces, (piece + 1) * c // pieces):
+            for f0 in range(0, f, LANES):
+                for point in range(n * n):
+                    at = ((point * panels + f0 // NR) * parts * MR + channel) * NR + f0 % NR
+                    total = load(slabs[0], at)
+                    for s in range(1, slabs.shape[0]):
+                        total = total + load(slabs[s], at)
+                    store(d[piece], point * LANES, total)
+                sandwich(GT, r, n, d[piece], 0, n * LANES, LANES, e[piece], g, 0, LANES)
+                for lane in range(min(LANES, f - f0)):
+                    for t in range(r * r):
+                        dw[((f0 + lane) * c + channel) * r * r + t] = g[t * LANES + lane]
+
+
+@lru_cache(maxsize=None)
+def build(kind, MR, NV):
+    """The two kernels for one kind of transform (see `data_tile`) and one register tile; compiled on first use."""
+    NR = NV * LANES
+
+    @fast
+    def convolve(lo, hi, x, U, bias, R, residual, low, high, y, V, S, d, e, rows, zero, BT, AT, m, n, pieces, block, splits, deep,
+                 images, h, w, c, f, oh, ow, top, left):
+        """Tasks: pieces. x (N,H,W,C), U (panels, points, C, NR), y and R (N,OH,OW,F), all flat."""
+        tall, across, panels = (oh + m - 1) // m, (ow + m - 1) // m, (f + NR - 1) // NR
+        tiles, per, wide = images * tall * across, (panels + splits - 1) // splits, (c + LANES - 1) // LANES * LANES
+        units, hop, pitch = (tiles + block - 1) // block * splits, block * wide + LANES, block * NR + LANES
+        for piece in range(lo, hi):
+            known, v, s, row = -1, V[piece], S[piece], rows[piece]
+            for unit in range(piece * units // pieces, (piece + 1) * units // pieces):
+                at, part = unit // splits, unit % splits
+                count = min(block, tiles - at * block)
+                if at != known:
+                    known = at
+                    for q in range(block):
+                        row[q] = q * wide if q < count else -1
+                    for q in range(count):
+                        tile = at * block + q
+                        read_data(kind, BT, n, x, tile // (tall * across), tile // across % tall * m - top, tile % across * m - left,
+                                  h, w, c, d[piece], e[piece], v, q * wide, hop)
+                for panel in range(part * per, min(panels, (part + 1) * per)):
+                    for point in range(n * n):
+                        for c0 in range(0, c, deep):
+                            for q in range(0, count, MR):
+                                to = point * pitch + q * NR
+                                acc = zeros(MR, NV) if c0 == 0 else resume(MR, NV, s, to)
+                                acc = multiply(acc, MR, NV, v, row, q, zero, point * hop + c0, U, ((panel * n * n + point) * c + c0) * NR,
+                                               min(deep, c - c0))
+                                keep(acc, MR, NV, s, to)
+                    for q in range(count):
+                        tile = at * block + q
+                        for f0 in range(panel * NR, min(f, panel * NR + NR), LANES):
+                            write_tile(kind, AT, m, n, s, q * NR + f0 - panel * NR, pitch, d[piece], e[piece], tile // (tall * across),
+                                       tile // across % tall * m, tile % across * m, oh, ow, f, f0, bias, R, residual, low, high, y)
+
+    @fast
+    def weight_grad(lo, hi, x, dy, slabs, V, Z, d, e, rows, places, BT, A, m, n, pieces, block, images, h, w, c, f, oh, ow, top, left):
+        """Tasks: pieces. x (N,H,W,C), dy (N,OH,OW,F) flat; slabs (pieces, points·panels·parts·MR·NR), zeroed here."""
+        tall, across, panels, parts = (oh + m - 1) // m, (ow + m - 1) // m, (f + NR - 1) // NR, (c + MR - 1) // MR
+        tiles, wide, high = images * tall * across, (c + LANES - 1) // LANES * LANES, (f + LANES - 1) // LANES * LANES
+        hop, pitch = block * wide + LANES, block * high + LANES
+        for piece in range(lo, hi):
+            slab, v, z, row, place = slabs[piece], V[piece], Z[piece], rows[piece], places[piece]
+            for i in range(slab.size):
+                slab[i] = 0
+            for q in range(block):
+                row[q], place[q] = q * wide, q * high
+            last = (piece + 1) * tiles // pieces
+            for first in range(piece * tiles // pieces, last, block):
+                count = min(block, last - first)
+                for q in range(count):
+                    image, i, j = (first + q) // (tall * across), (first + q) // across % tall * m, (first + q) % across * m
+                    read_data(kind, BT, n, x, image, i - top, j - left, h, w, c, d[piece], e[piece], v, q * wide, hop)
+                    read_gradient(kind, A, m, n, dy, image, i, j, oh, ow, f, d[piece], e[piece], z, q * high, pitch)
+                for point in range(n * n):
+                    for panel in range(panels):
+                        for part in range(parts):
+                            to = ((point * panels + panel) * parts + part) * MR * NR
+                            acc = resume(MR, NV, slab, to)
+                            acc = outer(acc, MR, NV, v, row, 0, count, point * hop + part * MR, min(MR, c - part * MR),
+                                        z, place, point * pitch + panel * NR, min(NR, f - panel * NR))
+                            keep(acc, MR, NV, slab, to)
+    return convolve, weight_grad
