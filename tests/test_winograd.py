@@ -74,7 +74,8 @@ def test_factored_transforms_are_the_matrices(kind, m):
         rows, q = M.shape
         d, e, out = numbers(q, q, LANES).astype(np.float32), np.zeros(n * n * LANES, np.float32), np.zeros(rows * rows * LANES, np.float32)
         function(kind, M, *sizes, d.reshape(-1), 0, q * LANES, LANES, e, out, 0, LANES)
-        want, size = (np.einsum("ik,klc,jl->ijc", f(M.astype(np.float64)), f(d.astype(np.float64)), f(M.astype(np.float64))) for f in (np.array, np.abs))
+        exact, vectors = M.astype(np.float64), d.astype(np.float64)
+        want, size = (np.einsum("ik,klc,jl->ijc", f(exact), f(vectors), f(exact)) for f in (np.array, np.abs))
         assert (np.abs(out.reshape(want.shape) - want) <= 2 * (q + 1) * 2.0**-24 * size).all(), function
 
 
@@ -82,7 +83,8 @@ def test_factored_transforms_are_the_matrices(kind, m):
 
 @pytest.mark.small
 @pytest.mark.parametrize("m", [2, 3, 4])
-@pytest.mark.parametrize("case", [((1, 2, 5, 4), (3, 2, 3, 3), 1, 1), ((2, 1, 3, 3), (2, 1, 2, 2), 1, 0), ((1, 2, 4, 6), (1, 2, 3, 3), 1, ((2, 0), (0, 1)))])
+@pytest.mark.parametrize("case", [((1, 2, 5, 4), (3, 2, 3, 3), 1, 1), ((2, 1, 3, 3), (2, 1, 2, 2), 1, 0),
+                                  ((1, 2, 4, 6), (1, 2, 3, 3), 1, ((2, 0), (0, 1)))])
 def test_executed_counts_are_the_closed_forms(case, m):
     """Products: (m + r - 1)² for each ceil-tile and channel pair; transforms by their matrices; cutting and pasting multiply nothing."""
     g = conv2d_geometry(*case)
@@ -256,7 +258,7 @@ def test_bias_residual_and_clip_in_one_pass():
     """convolve's epilogue: clip(conv + bias + R, low, high), integers exactly by F(2,3)."""
     g, rng = conv2d_geometry((1, 3, 5, 5), (4, 3, 3, 3), padding=1), np.random.default_rng(0)
     x, w, bias, R = (rng.integers(-3, 4, s).astype(np.float32) for s in ((1, 5, 5, 3), g.w_shape, (4,), (1, 5, 5, 4)))
-    got = winograd.winograd2.convolve(x, w, bias, g, R=R, low=0, high=6)
+    got = winograd.winograd2.convolve(x, winograd.winograd2.pack(w, g), bias, g, R=R, low=0, high=6)
     want = reference.forward(x.transpose(0, 3, 1, 2), w, bias, g).transpose(0, 2, 3, 1) + R
     assert np.array_equal(got, np.clip(want, 0, 6))
 

@@ -45,7 +45,7 @@ def workspace_bytes(geometry, direction="forward", dtype=np.float32):
 
 
 def forward(x, w, bias, geometry):
-    """x (N,C,H,W), w (F,C/G,KH,KW), bias (F,) or None -> y (N,F,OH,OW)."""
+    """x (N,C,H,W), w (F,C/G,KH,KW), bias (F,) or None -> y (N,F,OH,OW): Y(f) = Σ_c X(c) · conj(W(f, c)), back from the frequencies."""
     g = geometry
     X, W, x_spectrum, w_spectrum, y_spectrum = (select.scratch(shape, kind) for shape, kind in _rooms(g, x.dtype))
     X[:], W[:] = 0, 0

@@ -25,7 +25,7 @@ from .simd import LANES
 from .winograd_transforms import arrays
 
 WORKING = 2**20         # bytes of V and S (or Z) of one task: half of the second cache
-BLOCK = 24              # tiles of a task, at most about
+BLOCK = 48              # tiles of a task, at most
 
 
 @plain
@@ -138,7 +138,7 @@ def conv(x, w, g, m, matrices=None):
 
 
 def conv_weight(dy, x, g, m, matrices=None):
-    """dw (F,C,r,r) by the adjoint of F(m, r) in readable steps, for any m."""
+    """dw (F,C,r,r) by the adjoint of F(m, r) in readable steps, for any m: dw = G^T [Σ_tiles (A dy A^T) * (B^T d B)] G."""
     AT, G, BT = arrays(m, g.kh, x.dtype) if matrices is None else matrices
     D, half, V, dY, half_y, Z, dU, half_w = _zeros(plain_rooms(g, m, "grad_weight"), x.dtype)
     a, across, dw = len(BT), -(-g.ow // m), np.zeros(g.w_shape, x.dtype)
@@ -188,7 +188,9 @@ class Winograd:
         n, NR, count = m + r - 1, NV * LANES, g.n * -(-g.oh // m) * -(-g.ow // m)
         wide, panels, parts, pieces, splits = -(-g.c // LANES) * LANES, -(-g.f // NR), -(-g.c // MR), threads.get_num_threads(), 1
         other = -(-g.f // LANES) * LANES if direction == "grad_weight" else NR
-        block = max(1, min(BLOCK // MR, WORKING // (4 * n * n * (wide + other)) // MR, -(-count // MR))) * MR
+        blocks = -(-count // max(MR, min(BLOCK, WORKING // (4 * n * n * (wide + other)))))
+        blocks = -(-blocks // pieces) * pieces if count >= pieces * MR else blocks                   # as many for each thread
+        block = -(-count // (blocks * MR)) * MR
         blocks = -(-count // block)
         if direction == "grad_weight":
             pieces = max(1, min(pieces, count // 4))
@@ -202,7 +204,8 @@ class Winograd:
         if direction == "grad_weight":
             sums = [((pieces, n * n * panels * parts * MR * NR), np.float32), *both, *small, ((pieces, block), np.int64), (vectors, np.float32)]
             return sums, (block, splits, pieces)
-        return [((panels * n * n * g.c * NR,), np.float32), *both, *small, ((min(g.c, DEEP),), np.float32)], (block, splits, pieces)
+        packing = [((panels * n * n * g.c * NR,), np.float32), (vectors, np.float32), (vectors, np.float32)]
+        return [*packing, *both, *small, ((min(g.c, DEEP),), np.float32)], (block, splits, pieces)
 
     def workspace_bytes(self, geometry, direction="forward", dtype=np.float32):
         """Fast: weights transformed, blocks of tiles and their sums (for grad_weight a transformed dw a thread). Plain: all steps whole."""
@@ -215,33 +218,45 @@ class Winograd:
         """The compiled pair for this window and number of filters: factored transforms for 3x3, matrices for others."""
         return tiles.build(self.m if g.kh == 3 and self.m in (2, 4) else 0, *tile_for(g.f))
 
-    def convolve(self, x, w, bias, geometry, turn=False, R=None, low=-np.inf, high=np.inf):
-        """x (N,H,W,C), w (F,C,r,r), or (C,F,r,r) to be turned -> clip(conv + bias + R, low, high) as (N,OH,OW,F), fast."""
+    def pack(self, w, geometry, turn=False):
+        """U = G w G^T in panels, for `convolve`: w (F,C,r,r), or (C,F,r,r) to be turned by 180°. Cost: F C a r (a + r) multiply-adds."""
+        g, taps = geometry, geometry.kh**2
+        shapes, (*_, pieces) = self.rooms(g, "forward")
+        U, d, e = (select.scratch(shape, kind) for shape, kind in shapes[:3])
+        _, G, BT = arrays(self.m, g.kh, np.float32)
+        steps = (taps - 1, taps, g.f * taps, -1) if turn else (0, g.c * taps, taps, 1)
+        threads.run(tiles.pack_filters, pieces, w.reshape(-1), *steps, G, U, d, e, pieces, g.kh, len(BT), g.c, g.f, tile_for(g.f)[1] * LANES,
+                    work=U.size)
+        return U
+
+    def convolve(self, x, U, bias, geometry, R=None, low=-np.inf, high=np.inf):
+        """x (N,H,W,C), U from `pack` -> clip(conv + bias + R, low, high) as (N,OH,OW,F), fast."""
         g = geometry
         shapes, (block, splits, pieces) = self.rooms(g, "forward")
-        U, V, S, d, e, rows, zero = (select.scratch(shape, kind) for shape, kind in shapes)
-        AT, G, BT = arrays(self.m, g.kh, np.float32)
-        n, taps, y = len(BT), g.kh**2, np.empty((g.n, g.oh, g.ow, g.f), np.float32)
+        V, S, d, e, rows, zero = (select.scratch(shape, kind) for shape, kind in shapes[3:])
+        AT, _, BT = arrays(self.m, g.kh, np.float32)
+        y = np.empty((g.n, g.oh, g.ow, g.f), np.float32)
         flat, zero[:] = y.reshape(-1), 0
-        steps = (taps - 1, taps, g.f * taps, -1) if turn else (0, g.c * taps, taps, 1)
-        threads.run(tiles.pack_filters, pieces, w.reshape(-1), *steps, G, U, d, e, pieces, g.kh, n, g.c, g.f, tile_for(g.f)[1] * LANES, work=U.size)
         threads.run(self.kernels(g)[0], pieces, x.reshape(-1), U, np.zeros(g.f, np.float32) if bias is None else bias,
                     flat if R is None else R.reshape(-1), int(R is not None), np.float32(low), np.float32(high), flat, V, S, d, e, rows, zero, BT, AT,
-                    self.m, n, pieces, block, splits, DEEP, g.n, g.h, g.w, g.c, g.f, g.oh, g.ow, g.top, g.left, work=y.size * g.c * taps // 64)
+                    self.m, len(BT), pieces, block, splits, DEEP, g.n, g.h, g.w, g.c, g.f, g.oh, g.ow, g.top, g.left,
+                    work=y.size * g.c * g.kh**2 // 64)
         return y
 
     def forward(self, x, w, bias, geometry):
         """x (N,C,H,W), w (F,C,r,r), bias (F,) or None -> y (N,F,OH,OW)."""
         w = layout.writable(w)
         if select.is_fast(x.dtype):
-            return layout.shaped(self.convolve(layout.nhwc(x), w, None if bias is None else layout.writable(bias), geometry))
+            bias = None if bias is None else layout.writable(bias)
+            return layout.shaped(self.convolve(layout.nhwc(x), self.pack(w, geometry), bias, geometry))
         y = conv(layout.nchw(x), w, geometry, self.m)
         return y if bias is None else y + bias[:, None, None]
 
     def grad_input(self, dy, w, geometry):
         """dy (N,F,OH,OW), w (F,C,r,r) -> dx (N,C,H,W): a forward pass."""
         if select.is_fast(dy.dtype):
-            return layout.shaped(self.convolve(layout.nhwc(dy), layout.writable(w), None, turned(geometry), turn=True))
+            g = turned(geometry)
+            return layout.shaped(self.convolve(layout.nhwc(dy), self.pack(layout.writable(w), g, turn=True), None, g))
         return conv(layout.nchw(dy), turned_weights(w), turned(geometry), self.m)
 
     def grad_weight(self, dy, x, geometry):
