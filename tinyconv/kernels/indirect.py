@@ -19,7 +19,7 @@ Source: Dukhan, "The indirect convolution algorithm", arXiv 1907.02129.
 """
 import numpy as np
 
-from . import select, threads
+from . import layout, select, threads
 from ._jit import fast
 from .simd import LANES
 from .tile import TILES, finish, keep, multiply, resume, zeros
@@ -119,13 +119,25 @@ def rooms(tile, groups, pixels, taps, depth, fg):
     return shapes, (block, splits, pieces)
 
 
+@fast
+def pack_panels(lo, hi, w, packed):
+    """Tasks: panels of all groups. w (G, F/G, terms, taps) -> packed (G, panels, taps, terms, NR), missing filters 0."""
+    fg, terms, taps, panels, NR = w.shape[1], w.shape[2], w.shape[3], packed.shape[1], packed.shape[4]
+    for task in range(lo, hi):
+        source, target, first = w[task // panels], packed[task // panels, task % panels], task % panels * NR
+        count = min(NR, fg - first)
+        for k in range(terms):
+            for t in range(taps):
+                row = target[t, k]
+                for j in range(count):
+                    row[j] = source[first + j, k, t]
+                for j in range(count, NR):
+                    row[j] = 0
+
+
 def pack(w, packed):
     """Weights (G, F/G, terms, taps) -> packed (G, panels, taps, terms, NR): NR filters side by side, missing ones 0."""
-    NR = packed.shape[-1]
-    for p in range(packed.shape[1]):
-        chunk = w[:, p * NR:(p + 1) * NR]                                                   # (G, <=NR, terms, taps)
-        packed[:, p, :, :, :chunk.shape[1]] = chunk.transpose(0, 3, 2, 1)
-        packed[:, p, :, :, chunk.shape[1]:] = 0
+    threads.run(pack_panels, packed.shape[0] * packed.shape[1], layout.writable(w), packed, work=packed.size)
 
 
 def run(x, w, bias, y, tile, grid, step, offsets, origin=(0, 0), out_step=(1, 1), R=None, low=-np.inf, high=np.inf):
@@ -210,6 +222,8 @@ def grad_input(dy, w, geometry):
     dx, none = np.empty((g.n, g.h, g.w, g.c), np.float32), np.zeros(g.c, np.float32)
     swapped = w.reshape(g.groups, g.f // g.groups, g.c // g.groups, g.kh, g.kw).transpose(0, 2, 1, 3, 4)       # (G, C/G, F/G, KH, KW)
     for origin, grid, taps, offsets in phases(g):
-        run(dy, swapped[:, :, :, [u for u, _ in taps], [v for _, v in taps]], none, dx, tile_for(g.c // g.groups), grid, (1, 1), offsets,
+        whole = len(taps) == g.kh * g.kw                                                       # no copy where every tap takes part
+        chosen = swapped.reshape(*swapped.shape[:3], -1) if whole else swapped[:, :, :, [u for u, _ in taps], [v for _, v in taps]]
+        run(dy, chosen, none, dx, tile_for(g.c // g.groups), grid, (1, 1), offsets,
             origin, (g.sh, g.sw))
     return dx
