@@ -6,6 +6,8 @@ import pytest
 
 from tinyconv import kernels, tensor
 
+kernels.use(os.environ.get("TINYCONV_TEST_MODE", "fast"))          # test_without_jit runs the small tests once more in plain mode
+
 
 @pytest.fixture
 def rng():

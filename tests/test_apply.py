@@ -3,6 +3,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from wired import Wired
 
 import tinyconv as tc
 from tinyconv import apply, cost, formulas, graph, nn
@@ -10,19 +11,6 @@ from tinyconv import functional as F
 from tinyconv.compress import lowrank as pure_lowrank
 
 U = 2.0 ** -24
-
-
-class Wired(nn.Module):
-    """Layers by name, and a function that wires them."""
-
-    def __init__(self, wire, **layers):
-        super().__init__()
-        for name, layer in layers.items():
-            setattr(self, name, layer)
-        self.wire = wire
-
-    def forward(self, *x):
-        return self.wire(self, *x)
 
 
 def conv(c, f, k=3, **options):

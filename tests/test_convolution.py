@@ -273,6 +273,7 @@ def test_results_lie_as_promised():
 
 
 @pytest.mark.small
+@pytest.mark.skipif(select.mode() == "plain", reason="this is the run in plain mode")
 def test_choice():
     """"auto" is the formula itself in plain mode and float64; else it goes by the window and the channels of a group."""
     for name in NAMES:

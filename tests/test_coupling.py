@@ -7,6 +7,7 @@ so there every operation is held to its own rounding bound, on the inputs that t
 """
 import numpy as np
 import pytest
+from wired import Wired
 
 import tinyconv as tc
 from tinyconv import functional as F
@@ -16,19 +17,6 @@ from tinyconv.ops import TABLE, lookup
 
 RATIOS = (0.25, 0.5, 0.8)
 U = 2.0 ** -24                                                   # unit roundoff of float32
-
-
-class Wired(nn.Module):
-    """Layers by name, and a function that wires them."""
-
-    def __init__(self, wire, **layers):
-        super().__init__()
-        for name, layer in layers.items():
-            setattr(self, name, layer)
-        self.wire = wire
-
-    def forward(self, *x):
-        return self.wire(self, *x)
 
 
 def conv(c, f, k=3, **options):

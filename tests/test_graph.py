@@ -7,25 +7,13 @@ import sys
 
 import numpy as np
 import pytest
+from wired import Wired
 
 import tinyconv as tc
 from tinyconv import functional as F
 from tinyconv import graph, nn
 
 U = 2.0 ** -24
-
-
-class Wired(nn.Module):
-    """Layers by name, and a function that wires them."""
-
-    def __init__(self, wire, **layers):
-        super().__init__()
-        for name, layer in layers.items():
-            setattr(self, name, layer)
-        self.wire = wire
-
-    def forward(self, *x):
-        return self.wire(self, *x)
 
 
 class Masked(nn.Module):

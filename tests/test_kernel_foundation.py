@@ -296,6 +296,7 @@ def test_source_reaches_kernels_within_kernels():
 # the mode
 
 @pytest.mark.small
+@pytest.mark.skipif(kernels.mode() == "plain", reason="this is the run in plain mode")
 def test_use():
     """use() holds at once and for good; as a context manager it gives the mode back, after errors and nested too."""
     assert kernels.mode() == "fast"
