@@ -103,44 +103,73 @@ def test_a_forked_child_computes(always_shared):
     assert all(np.array_equal(got, alone[key]) for key, got in all_results(SHARED[0]).items())
 
 
-@pytest.mark.small
-def test_errors_of_workers_are_raised():
-    """An error in any piece reaches the caller, after every piece has ended; the pool goes on working."""
+compiled_only = pytest.mark.skipif(bool(_jit.config.DISABLE_JIT), reason="about compiled kernels")
+
+
+@_jit.plain
+def noted(lo, hi, begun, ended, bad):
+    """Writes down which tasks its pieces had; fails at task `bad`."""
+    if lo <= bad and bad < hi:
+        raise ValueError
+    for task in range(lo, hi):
+        begun[task], ended[task] = lo, hi
+
+
+@compiled_only
+def test_a_failing_piece_is_reported():
+    """A piece that fails reaches the caller as an error, after every other piece has ended; the pool goes on working."""
     kernels.set_num_threads(3)
-    ended = []
-
-    def kernel(lo, hi, bad):
-        try:
-            if lo <= bad < hi:
-                raise ArithmeticError(f"task {bad}")
-            time.sleep(0.02)
-        finally:
-            ended.append((lo, hi))
-
-    for bad in (0, 4, 8):
-        ended.clear()
-        with pytest.raises(ArithmeticError, match=f"task {bad}"):
-            threads.run(kernel, 9, bad)
-        assert sorted(ended) == [(0, 3), (3, 6), (6, 9)]
-    ended.clear()
-    threads.run(kernel, 9, -1)
-    assert sorted(ended) == [(0, 3), (3, 6), (6, 9)]
+    for bad in (0, 4, 8, -1):
+        begun, ended = np.full(9, -1), np.full(9, -1)
+        if bad >= 0:
+            with pytest.raises(RuntimeError, match="kernel noted failed"):
+                threads.run(noted, 9, begun, ended, bad)
+        else:
+            threads.run(noted, 9, begun, ended, bad)
+        done = [piece for piece in ((0, 3), (3, 6), (6, 9)) if not piece[0] <= bad < piece[1]]
+        assert sorted(set(zip(begun.tolist(), ended.tolist())) - {(-1, -1)}) == done
 
 
 @pytest.mark.small
 def test_small_jobs_stay_on_the_calling_thread():
-    """A job of little work is one piece on the caller's own thread; a large one is shared."""
+    """A job of little work is one piece; a large one is shared."""
     kernels.set_num_threads(2)
-    seen = []
+    begun, ended = np.zeros(10, np.int64), np.zeros(10, np.int64)
+    threads.run(noted, 10, begun, ended, -1, work=threads.SMALL - 1)
+    assert set(ended) == {10}
+    threads.run(noted, 10, begun, ended, -1, work=threads.SMALL)
+    assert set(zip(begun.tolist(), ended.tolist())) == {(0, 5), (5, 10)}
 
-    def kernel(lo, hi):
-        seen.append((lo, hi, threading.current_thread() is threading.main_thread()))
 
-    threads.run(kernel, 10, work=threads.SMALL - 1)
-    assert seen == [(0, 10, True)]
-    seen.clear()
-    threads.run(kernel, 10, work=threads.SMALL)
-    assert sorted(seen) == [(0, 5, True), (5, 10, False)]
+@pytest.mark.small
+def test_python_kernels_raise_their_own_errors():
+    """A kernel that is a Python function does its pieces in turn; its exception is the caller's."""
+    kernels.set_num_threads(3)
+    pieces = []
+    threads.run(lambda lo, hi: pieces.append((lo, hi)), 9)
+    assert pieces == [(0, 3), (3, 6), (6, 9)]
+    with pytest.raises(ZeroDivisionError):
+        threads.run(lambda lo, hi: 1 // (lo - 3), 9)
+
+
+@compiled_only
+def test_every_piece_is_done_once():
+    """Hundreds of jobs in a row, some after a rest in which the workers fall asleep, with more workers than processors."""
+    for count in (2, 3, 7):
+        kernels.set_num_threads(count)
+        sums = np.zeros(4 * count, np.int64)
+        for job in range(300):
+            threads.run(counted, sums.size, sums)
+            if job % 100 == 0:
+                time.sleep(0.01)
+        assert (sums == 300).all()
+
+
+@_jit.plain
+def counted(lo, hi, sums):
+    """sums[task] += 1."""
+    for task in range(lo, hi):
+        sums[task] += 1
 
 
 @pytest.mark.small

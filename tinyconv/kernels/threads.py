@@ -1,17 +1,25 @@
-"""One pool of threads for all kernels: split a range of tasks, let each thread run one compiled piece.
+"""One pool of threads for all kernels: split a range of tasks into pieces, let every thread take pieces until none is left.
 
 A kernel takes a range first, `kernel(lo, hi, *arguments)`, and does the tasks lo..hi-1; it never touches what another task
-writes. `run` hands each thread one contiguous piece; the caller works too. Kernels release the interpreter lock, so
-the pieces really run side by side. Why not numba's prange: half the compile time, no second pool with its own spinning,
-safe with several calling threads, and a forked child works (its pool is made anew).
+writes. `run` cuts the range, announces the job in a mailbox, and works too. A worker watches the mailbox for a fraction of a
+millisecond after each job (it can begin the next one at once: a whole network is a chain of short jobs), then sleeps until it is
+rung. If nobody wakes in time the caller does all pieces itself, so that nothing ever waits for a sleeping thread.
+All of this is compiled (`_launch`): no piece waits for the interpreter.
 
-The same task order and split for the same thread count: results repeat bit for bit.
+Why not numba's prange? It was measured beside this runner (benchmarks/bench_threads.py). A kernel for prange compiles twice as
+long, brings a second pool whose kind depends on what is installed, and ends the process when it is used after a fork. Here a forked
+child works (its pool is made anew), and several calling threads take turns.
+
+The split depends on the thread count alone and not on who took which piece: results repeat bit for bit.
 """
 import os
 import queue
 import threading
+from importlib import import_module
 
-SMALL = 60_000          # elementary operations (about 20 microseconds) below which waking a thread costs more than it saves
+SMALL = 15_000          # elementary operations (about 5 microseconds) below which sharing a job costs more than it saves
+PATIENCE = 1_000_000    # clock cycles (about 0.4 milliseconds) for which a worker watches the mailbox before it sleeps
+_machinery = None       # the page `_launch`, once a job has been shared: it imports numba
 
 
 def available():
@@ -20,30 +28,33 @@ def available():
 
 
 class _Pool:
-    """Persistent worker threads, each with its own queue; made on first use, and anew in a forked child."""
+    """Workers that watch one mailbox, each with a bell to wake it; made on first use, and anew in a forked child."""
 
     def __init__(self):
         self.lock = threading.RLock()
         self.count = available()
-        self.inboxes = []
-        self.done = queue.SimpleQueue()
+        self.box, self.asleep, self.bells = None, None, []
 
-    def grow(self):
-        while len(self.inboxes) < self.count - 1:
-            inbox = queue.SimpleQueue()
-            threading.Thread(target=self.work, args=(inbox, self.done), daemon=True, name="tinyconv").start()
-            self.inboxes.append(inbox)
+    def ready(self):
+        """The mailbox of (at least) count - 1 workers, the sleeping ones of them rung."""
+        if len(self.bells) < self.count - 1:
+            for bell in self.bells:
+                bell.put(False)                                     # the workers of an outgrown mailbox end
+            self.bells = [queue.SimpleQueue() for _ in range(self.count - 1)]
+            self.box, self.asleep = _machinery.mailbox(len(self.bells))
+            for me, bell in enumerate(self.bells):
+                threading.Thread(target=self.work, args=(self.box, me, bell), daemon=True, name="tinyconv").start()
+        if self.asleep.any():
+            for me, bell in enumerate(self.bells[:self.count - 1]):
+                if self.asleep[me]:
+                    self.asleep[me] = 0
+                    bell.put(True)
+        return self.box
 
     @staticmethod
-    def work(inbox, done):
-        while True:
-            kernel, lo, hi, arguments = inbox.get()
-            try:
-                kernel(lo, hi, *arguments)
-                done.put(None)
-            except BaseException as error:  # handed to the caller, who raises it
-                done.put(error)
-            del kernel, arguments
+    def work(box, me, bell):
+        while bell.get():
+            _machinery.serve(box, me, PATIENCE)
 
 
 _pool = _Pool()
@@ -92,33 +103,22 @@ def run(kernel, tasks, *arguments, work=None):
     """Run `kernel(lo, hi, *arguments)` over range(tasks) on all threads; returns when every task is done.
 
     `work` is the number of elementary operations altogether, if known: a small job stays on the calling thread. One caller
-    at a time has the pool; others wait. An error in any piece is raised here after all pieces have ended.
+    at a time has the pool; others wait. A kernel that is not compiled (a Python function) does its pieces one after the other.
+    Errors: what a Python kernel raises; RuntimeError if a compiled one fails.
     """
     parts = min(_pool.count, tasks)
     if parts <= 1 or work is not None and work < SMALL:
-        return kernel(0, tasks, *arguments)
-    pool = _pool
+        kernel(0, tasks, *arguments)
+        return
+    if not hasattr(kernel, "overloads"):
+        for lo, hi in split(tasks, parts):
+            kernel(lo, hi, *arguments)
+        return
+    global _machinery
+    if _machinery is None:
+        _machinery = import_module(f"{__package__}._launch")
+    address, pool = _machinery.address_of(kernel, arguments), _pool
     with pool.lock:
-        pool.grow()
-        pieces = split(tasks, parts)
-        for inbox, (lo, hi) in zip(pool.inboxes, pieces[1:]):
-            inbox.put((kernel, lo, hi, arguments))
-        error = None
-        try:
-            kernel(*pieces[0], *arguments)
-        except BaseException as failed:  # the other pieces still write into these arrays: wait for them first
-            error = failed
-        for _ in pieces[1:]:
-            error = _wait(pool.done, error)
-    if error is not None:
-        raise error
-
-
-def _wait(done, error):
-    """The result of one more piece; an interrupt from the keyboard is kept until the piece has ended."""
-    while True:
-        try:
-            answer = done.get()
-            return error if error is not None else answer
-        except KeyboardInterrupt as interrupt:
-            error = interrupt
+        failed = _machinery.launch(pool.ready(), address, tasks, parts, *arguments)
+    if failed:
+        raise RuntimeError(f"kernel {kernel.__name__} failed with status {failed}")
