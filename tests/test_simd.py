@@ -24,12 +24,12 @@ def lanes_kernel(x, w, y, n):
     store_n(y, 0, higher(lower(v, splat(9.0)), splat(-9.0)), n)
 
 
-def tile_kernel(A, rows, zero, B, places, C, S, bias, n, residual, low, high):
+def tile_kernel(A, rows, hop, zero, B, places, C, S, bias, n, residual, low, high):
     acc = zeros(3, 2)
-    acc = multiply(acc, 3, 2, A, rows, 1, zero, 2, B, 0, 4)
+    acc = multiply(acc, 3, 2, A, rows, hop, hop, zero, 2, B, 0, 4)
     keep(acc, 3, 2, S, 0)
     finish(resume(3, 2, S, 0), 3, 2, C, places, 1, 1, n, bias, 2, C, residual, low, high)
-    acc = outer(zeros(3, 2), 3, 2, A, rows, 0, 4, 1, 2, B, places, 3, n)
+    acc = outer(zeros(3, 2), 3, 2, A, rows, 0, hop, 4, 1, 2, B, places, 3, n)
     keep(acc, 3, 2, S, 6 * LANES)
 
 
@@ -71,14 +71,16 @@ def test_lower_and_higher_let_nan_through():
 @pytest.mark.small
 @pytest.mark.parametrize("n", [1, LANES, LANES + 1, 2 * LANES])
 @pytest.mark.parametrize("residual", [0, 1])
-def test_tile(n, residual):
+@pytest.mark.parametrize("hop", [1, 2])
+def test_tile(n, residual, hop):
     """Rows by table (one of zeros), sums kept and resumed, masked columns, a place left out, bias, residual, clip; the sum over pixels."""
     rng = np.random.default_rng(n)
     pitch = 3 * LANES
-    rows, places = np.array([9, 0, -1, 5], np.int64), np.array([0, pitch, -1, 2 * pitch], np.int64)
-    check_same(tile_kernel, numbers(rng, 30), rows, np.zeros(8, np.float32), numbers(rng, 16 * LANES), np.abs(places), numbers(rng, 16 * LANES),
+    rows, places = np.full(4 * hop, 3), np.array([0, pitch, -1, 2 * pitch], np.int64)
+    rows[::hop] = 9, 0, -1, 5
+    check_same(tile_kernel, numbers(rng, 30), rows, hop, np.zeros(8, np.float32), numbers(rng, 16 * LANES), np.abs(places), numbers(rng, 16 * LANES),
                np.zeros(12 * LANES, np.float32), numbers(rng, 6 * LANES), n, residual, np.float32(-20), np.float32(30))
-    check_same(tile_kernel, numbers(rng, 30), rows, np.zeros(8, np.float32), numbers(rng, 16 * LANES), places * (places >= 0), numbers(rng, 16 * LANES),
+    check_same(tile_kernel, numbers(rng, 30), rows, hop, np.zeros(8, np.float32), numbers(rng, 16 * LANES), places * (places >= 0), numbers(rng, 16 * LANES),
                np.zeros(12 * LANES, np.float32), numbers(rng, 6 * LANES), n, residual, np.float32(-np.inf), np.float32(np.inf))
 
 
@@ -98,4 +100,4 @@ def test_the_tile_follows_the_processor():
     assert simd.lanes_and_registers({"avx512f", "avx2"}) == (16, 32)
     assert simd.lanes_and_registers({"avx2", "fma"}) == (8, 16)
     assert simd.lanes_and_registers({"neon"}) == (4, 32)
-    assert all(MR * NV + NV + 1 <= simd.REGISTERS for MR, NV in tile.TILES)
+    assert tile.MR * tile.NV + tile.NV + 1 <= simd.REGISTERS

@@ -90,12 +90,12 @@ def plain(function):
 
 def fast(function):
     """Compile a fast kernel: sums may be reordered and fused."""
-    return _compiled(function, REORDER)
+    return _compiled(function, REORDER, _nrt=False)
 
 
 def apart(function):
     """Compile a fast kernel whose array arguments never overlap (views of one array do, if one of them is written to)."""
-    return _compiled(function, REORDER, **APART)
+    return _compiled(function, REORDER, _nrt=False, **APART)
 
 
 def source(kernel):

@@ -172,20 +172,20 @@ def _zeros(context, MR, NV):
 
 
 @intrinsic(prefer_literal=True)
-def _multiply(context, acc, MR, NV, A, rows, q, zero, first, B, b, K):
+def _multiply(context, acc, MR, NV, A, rows, q, hop, zero, first, B, b, K):
     index = types.intp
-    signature = acc(acc, MR, NV, A, rows, index, zero, index, B, index, index)
+    signature = acc(acc, MR, NV, A, rows, index, index, zero, index, B, index, index)
     mr, nv = MR.literal_value, NV.literal_value
 
     def emit(c, builder, s, v):
-        pA, pI, pZ, pB = (pointer(c, builder, s.args[i], v[i]) for i in (3, 4, 6, 8))
-        q, first, b, K = v[5], v[7], v[9], v[10]
+        pA, pI, pZ, pB = (pointer(c, builder, s.args[i], v[i]) for i in (3, 4, 7, 9))
+        q, hop, first, b, K = v[5], v[6], v[8], v[10], v[11]
         slots = [cgutils.alloca_once(builder, VECTOR) for _ in range(mr * nv)]
         for slot, value in zip(slots, cgutils.unpack_tuple(builder, v[0])):
             builder.store(value, slot)
         starts = []
         for i in range(mr):
-            at = builder.load(builder.gep(pI, [builder.add(q, I64(i))]))
+            at = builder.load(builder.gep(pI, [builder.add(q, builder.mul(hop, I64(i)))]))
             inside = builder.gep(pA, [builder.add(at, first)])
             starts.append(builder.select(builder.icmp_signed("<", at, I64(0)), pZ, inside))
         with cgutils.for_range(builder, K) as loop:
@@ -229,35 +229,44 @@ def _finish(context, acc, MR, NV, C, places, q, column, n, bias, at, R, residual
         pC, pplaces, pbias, pR = (pointer(context, builder, s.args[i], v[i]) for i in (3, 4, 8, 10))
         q, column, n, at, residual = v[5], v[6], v[7], v[9], v[11]
         low, high = emit_splat(builder, v[12]), emit_splat(builder, v[13])
-        masks = [emit_mask(builder, n, LANES * j) for j in range(nv)]
-        offsets = [emit_masked_load(builder, pbias, builder.add(at, I64(LANES * j)), masks[j]) for j in range(nv)]
-        wanted = builder.icmp_signed("!=", residual, I64(0))
-        some = [builder.and_(mask, emit_splat(builder, wanted, mask.type)) for mask in masks]
         sums = cgutils.unpack_tuple(builder, v[0])
-        for i in range(mr):
-            place = builder.load(builder.gep(pplaces, [builder.add(q, I64(i))]))
-            with builder.if_then(builder.icmp_signed(">=", place, I64(0)), likely=True):
-                start = builder.add(place, column)
-                for j in range(nv):
-                    to = builder.add(start, I64(LANES * j))
-                    y = builder.fadd(sums[i * nv + j], offsets[j])
-                    y = builder.fadd(y, emit_masked_load(builder, pR, to, some[j]))
-                    y = builder.select(builder.fcmp_ordered("<", y, low), low, y)
-                    y = builder.select(builder.fcmp_ordered(">", y, high), high, y)
-                    emit_masked_store(builder, pC, to, masks[j], y)
+
+        def rows(load, store, more):
+            """Every row that has a place: bias (and more) added, clipped, stored."""
+            offsets = [load(pbias, builder.add(at, I64(LANES * j)), j) for j in range(nv)]
+            for i in range(mr):
+                place = builder.load(builder.gep(pplaces, [builder.add(q, I64(i))]))
+                with builder.if_then(builder.icmp_signed(">=", place, I64(0)), likely=True):
+                    for j in range(nv):
+                        to = builder.add(builder.add(place, column), I64(LANES * j))
+                        y = more(builder.fadd(sums[i * nv + j], offsets[j]), to, j)
+                        y = builder.select(builder.fcmp_ordered("<", y, low), low, y)
+                        y = builder.select(builder.fcmp_ordered(">", y, high), high, y)
+                        store(pC, to, j, y)
+
+        full = builder.and_(builder.icmp_signed(">=", n, I64(nv * LANES)), builder.icmp_signed("==", residual, I64(0)))
+        with builder.if_else(full, likely=True) as (whole, part):
+            with whole:
+                rows(lambda p, to, j: emit_load(builder, p, to), lambda p, to, j, y: emit_store(builder, p, to, y), lambda y, to, j: y)
+            with part:
+                masks = [emit_mask(builder, n, LANES * j) for j in range(nv)]
+                wanted = builder.icmp_signed("!=", residual, I64(0))
+                some = [builder.and_(mask, emit_splat(builder, wanted, mask.type)) for mask in masks]
+                rows(lambda p, to, j: emit_masked_load(builder, p, to, masks[j]), lambda p, to, j, y: emit_masked_store(builder, p, to, masks[j], y),
+                     lambda y, to, j: builder.fadd(y, emit_masked_load(builder, pR, builder.select(wanted, to, I64(0)), some[j])))
         return context.get_dummy_value()
     return signature, emit
 
 
 @intrinsic(prefer_literal=True)
-def _outer(context, acc, MR, NV, A, rows, q, count, first, m, B, places, column, n):
+def _outer(context, acc, MR, NV, A, rows, q, hop, count, first, m, B, places, column, n):
     index = types.intp
-    signature = acc(acc, MR, NV, A, rows, index, index, index, index, B, places, index, index)
+    signature = acc(acc, MR, NV, A, rows, index, index, index, index, index, B, places, index, index)
     mr, nv = MR.literal_value, NV.literal_value
 
     def emit(c, builder, s, v):
-        pA, prows, pB, pplaces = (pointer(c, builder, s.args[i], v[i]) for i in (3, 4, 9, 10))
-        q, count, first, m, column, n = v[5], v[6], v[7], v[8], v[11], v[12]
+        pA, prows, pB, pplaces = (pointer(c, builder, s.args[i], v[i]) for i in (3, 4, 10, 11))
+        q, hop, count, first, m, column, n = v[5], v[6], v[7], v[8], v[9], v[12], v[13]
         slots = [cgutils.alloca_once(builder, VECTOR) for _ in range(mr * nv)]
         for slot, value in zip(slots, cgutils.unpack_tuple(builder, v[0])):
             builder.store(value, slot)
@@ -265,7 +274,7 @@ def _outer(context, acc, MR, NV, A, rows, q, count, first, m, B, places, column,
         lanes = [builder.select(builder.icmp_signed("<", I64(i), m), I64(i), last) for i in range(mr)]
         masks = [emit_mask(builder, n, LANES * j) for j in range(nv)]
         with cgutils.for_range(builder, count) as loop:
-            at = builder.load(builder.gep(prows, [builder.add(q, loop.index)]))
+            at = builder.load(builder.gep(prows, [builder.add(q, builder.mul(hop, loop.index))]))
             with builder.if_then(builder.icmp_signed(">=", at, I64(0)), likely=True):
                 start = builder.gep(pA, [builder.add(at, first)])
                 to = builder.add(builder.load(builder.gep(pplaces, [loop.index])), column)
@@ -281,8 +290,8 @@ def _outer(context, acc, MR, NV, A, rows, q, count, first, m, B, places, column,
 
 overload(tile.zeros, inline="always", prefer_literal=True)(lambda MR, NV: lambda MR, NV: _zeros(MR, NV))
 overload(tile.multiply, inline="always", prefer_literal=True)(
-    lambda acc, MR, NV, A, rows, q, zero, first, B, b, K: lambda acc, MR, NV, A, rows, q, zero, first, B, b, K: _multiply(
-        acc, MR, NV, A, rows, q, zero, first, B, b, K))
+    lambda acc, MR, NV, A, rows, q, hop, zero, first, B, b, K: lambda acc, MR, NV, A, rows, q, hop, zero, first, B, b, K: _multiply(
+        acc, MR, NV, A, rows, q, hop, zero, first, B, b, K))
 overload(tile.keep, inline="always", prefer_literal=True)(lambda acc, MR, NV, S, at: lambda acc, MR, NV, S, at: _keep(acc, MR, NV, S, at))
 overload(tile.resume, inline="always", prefer_literal=True)(lambda MR, NV, S, at: lambda MR, NV, S, at: _resume(MR, NV, S, at))
 overload(tile.finish, inline="always", prefer_literal=True)(
@@ -290,9 +299,9 @@ overload(tile.finish, inline="always", prefer_literal=True)(
     lambda acc, MR, NV, C, places, q, column, n, bias, at, R, residual, low, high:
     _finish(acc, MR, NV, C, places, q, column, n, bias, at, R, residual, low, high))
 overload(tile.outer, inline="always", prefer_literal=True)(
-    lambda acc, MR, NV, A, rows, q, count, first, m, B, places, column, n:
-    lambda acc, MR, NV, A, rows, q, count, first, m, B, places, column, n:
-    _outer(acc, MR, NV, A, rows, q, count, first, m, B, places, column, n))
+    lambda acc, MR, NV, A, rows, q, hop, count, first, m, B, places, column, n:
+    lambda acc, MR, NV, A, rows, q, hop, count, first, m, B, places, column, n:
+    _outer(acc, MR, NV, A, rows, q, hop, count, first, m, B, places, column, n))
 
 
 # ---- the strip -----------------------------------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ def _multiplied(w, dtype):
 def forward(x, w, bias, geometry):
     """x (N,C,H,W), w (F,C/G,KH,KW), bias (F,) or None -> y (N,F,OH,OW). Cost: N*F*OH*OW*(C/G)*KH*KW multiply-adds."""
     if _multiplied(w, x.dtype):
-        return layout.shaped(indirect.forward(layout.nhwc(x), w, None if bias is None else layout.writable(bias), geometry))
+        return layout.shaped(indirect.Forward(w, None if bias is None else layout.writable(bias), geometry)(layout.nhwc(x)))
     y = np.zeros(geometry.y_shape, x.dtype)
     conv(layout.nchw(x), layout.writable(w), y, *_steps(geometry))
     return y if bias is None else y + bias[:, None, None]

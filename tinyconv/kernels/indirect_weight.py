@@ -11,53 +11,58 @@ import numpy as np
 
 from . import select, threads
 from ._jit import fast
-from .indirect import padded, padded_shape, tile_for, walk, widened, windows
+from .indirect import pad, padded_shape, walk, widened, windows
 from .simd import LANES
-from .tile import TILES, keep, outer, resume
+from .tile import MR, NR, NV, keep, outer, resume
 
 BLOCK = 64              # pixels summed before the sums are put back
 
 
-def build(MR, NV):
-    """The kernel with tiles of MR channels x NV vectors of filters; compiled on first use."""
-    NR = NV * LANES
-
+def build(NV):
+    """The sums of one panel of NV vectors of filters, every tap and channel; compiled on first use."""
     @fast
-    def weight_grad(lo, hi, x, dy, slabs, tables, places, pieces, block, groups, c, depth, f, n, oh, ow, sh, sw, rows, columns, h, w):
-        """Tasks: pieces. x (N,H,W,C) and dy (N,OH,OW,F) flat; slabs (pieces, G, panels, taps, C-blocks, MR·NR), zeroed here."""
-        taps, cg, fg, pixels = rows.size, depth, f // groups, n * oh * ow
-        panels, parts = (fg + NR - 1) // NR, (cg + MR - 1) // MR
-        for piece in range(lo, hi):
-            slab, table, place = slabs[piece], tables[piece], places[piece]
-            for i in range(slab.size):
-                slab[i] = 0
-            last = (piece + 1) * pixels // pieces
-            for p0 in range(piece * pixels // pieces, last, block):
-                count = min(block, last - p0)
-                walk(p0, count, block, table, place, oh, ow, sh, sw, rows, columns, h, w, c, oh, ow, 0, 0, 1, 1, f)
-                for g in range(groups):
-                    for panel in range(panels):
-                        for t in range(taps):
-                            for part in range(parts):
-                                at = (((g * panels + panel) * taps + t) * parts + part) * MR * NR
-                                acc = resume(MR, NV, slab, at)
-                                acc = outer(acc, MR, NV, x, table, t * block, count, g * cg + part * MR, min(MR, cg - part * MR),
-                                            dy, place, g * fg + panel * NR, min(NR, fg - panel * NR))
-                                keep(acc, MR, NV, slab, at)
-    return weight_grad
+    def panel(x, dy, slab, at, table, place, count, taps, cg, first, column, n):
+        """slab[at + (t, part)·MR·NR …] += Σ_p x[table[p, t] + first + part·MR …] · dy[place[p] + column …], the first n filters."""
+        for t in range(taps):
+            for c0 in range(0, cg, MR):
+                acc = resume(MR, NV, slab, at)
+                acc = outer(acc, MR, NV, x, table, t, taps, count, first + c0, min(MR, cg - c0), dy, place, column, n)
+                keep(acc, MR, NV, slab, at)
+                at += MR * NR
+    return panel
 
 
-KERNELS = {tile: build(*tile) for tile in TILES}
+wide_panel, narrow_panel = build(NV), build(1)
+
+
+@fast
+def weight_grad(lo, hi, x, dy, slabs, tables, places, pieces, block, groups, c, cg, f, n, oh, ow, sh, sw, rows, columns, shifts, h, w):
+    """Tasks: pieces. x (N,H,W,C) and dy (N,OH,OW,F) flat; slabs (pieces, G·panels·taps·parts·MR·NR), zeroed here."""
+    taps, fg, pixels = rows.size, f // groups, n * oh * ow
+    panels, parts = (fg + NR - 1) // NR, (cg + MR - 1) // MR
+    for piece in range(lo, hi):
+        slab, table, place = slabs[piece], tables[piece], places[piece]
+        for i in range(slab.size):
+            slab[i] = 0
+        last = (piece + 1) * pixels // pieces
+        for p0 in range(piece * pixels // pieces, last, block):
+            count = min(block, last - p0)
+            walk(p0, count, count, table, place, oh, ow, sh, sw, rows, columns, shifts, h, w, c, oh, ow, 0, 0, 1, 1, f)
+            for g in range(groups):
+                for p in range(panels):
+                    at, left = (g * panels + p) * taps * parts * MR * NR, fg - p * NR
+                    if left > LANES:
+                        wide_panel(x, dy, slab, at, table, place, count, taps, cg, g * cg, g * fg + p * NR, left)
+                    else:
+                        narrow_panel(x, dy, slab, at, table, place, count, taps, cg, g * cg, g * fg + p * NR, left)
 
 
 def rooms(g):
     """Shapes and types of the scratch: (a padded copy of few-channel pictures,) slabs, tables, places; and how the work is cut."""
-    MR, NV = tile_for(g.f // g.groups)
     taps, depth = (g.kh, g.kw * g.c) if widened(g) else (g.kh * g.kw, g.c // g.groups)
-    panels, parts, pixels = -(-(g.f // g.groups) // (NV * LANES)), -(-depth // MR), g.n * g.oh * g.ow
+    panels, parts, pixels = -(-(g.f // g.groups) // NR), -(-depth // MR), g.n * g.oh * g.ow
     pieces = max(1, min(threads.get_num_threads(), pixels // 16))
-    shapes = [((pieces, g.groups * panels * taps * parts * MR * NV * LANES), np.float32), ((pieces, taps * BLOCK), np.int64),
-              ((pieces, BLOCK), np.int64)]
+    shapes = [((pieces, g.groups * panels * taps * parts * MR * NR), np.float32), ((pieces, taps * BLOCK), np.int64), ((pieces, BLOCK), np.int64)]
     return ([(padded_shape(g), np.float32)] if widened(g) else []) + shapes, (taps, depth, panels, parts, pieces)
 
 
@@ -67,17 +72,20 @@ def grad_weight(dy, x, geometry):
     Cost: N OH OW F (C/G) KH KW multiply-adds; scratch as `rooms` says. The formula is at the top of the page.
     """
     g = geometry
-    MR, NV = tile = tile_for(g.f // g.groups)
     shapes, (taps, depth, panels, parts, pieces) = rooms(g)
-    x = padded(x, g) if widened(g) else x
+    x = pad(x, select.scratch(padded_shape(g)), g) if widened(g) else x
     slabs, tables, places = (select.scratch(shape, kind) for shape, kind in shapes[-3:])
     rows, columns = (np.array(o, np.int64) for o in windows(g))
-    threads.run(KERNELS[tile], pieces, x.reshape(-1), dy.reshape(-1), slabs, tables, places, pieces, BLOCK, g.groups, g.c, depth, g.f,
-                g.n, g.oh, g.ow, g.sh, g.sw, rows, columns, x.shape[1], x.shape[2], work=g.n * g.oh * g.ow * g.f * depth * taps // 32)
+    threads.run(weight_grad, pieces, x.reshape(-1), dy.reshape(-1), slabs, tables, places, pieces, BLOCK, g.groups, g.c, depth, g.f, g.n, g.oh, g.ow,
+                g.sh, g.sw, rows, columns, (rows * x.shape[2] + columns) * g.c, x.shape[1], x.shape[2],
+                work=g.n * g.oh * g.ow * g.f * depth * taps // 32)
     total = slabs[0] if pieces == 1 else slabs.sum(axis=0)                                        # in the order of the pieces
-    fg, NR = g.f // g.groups, NV * LANES
-    dw = total.reshape(g.groups, panels, taps, parts, MR, NR).transpose(0, 1, 5, 3, 4, 2)           # (G, panels, NR, parts, MR, taps)
-    dw = dw.reshape(g.groups, panels * NR, parts * MR, taps)[:, :fg, :depth]
+    total, fg = total.reshape(g.groups, panels, taps, parts, MR * NR), g.f // g.groups
+    dw = np.empty((g.groups, fg, depth, taps), np.float32)
+    for p in range(panels):
+        count, width = min(NR, fg - p * NR), NR if fg - p * NR > LANES else LANES
+        tiles = total[:, p, ..., :MR * width].reshape(g.groups, taps, parts * MR, width)
+        dw[:, p * NR:p * NR + count] = tiles[:, :, :depth, :count].transpose(0, 3, 2, 1)
     if widened(g):
         return np.ascontiguousarray(dw.reshape(g.f, g.kw, g.c, g.kh).transpose(0, 2, 3, 1))
-    return np.ascontiguousarray(dw.reshape(g.f, depth, g.kh, g.kw))
+    return dw.reshape(g.f, depth, g.kh, g.kw)

@@ -3,10 +3,10 @@
     acc[i, :] += Σ_k A[row_i + k] · B[k, :]             i < MR rows,  k < K,  B[k, :] one row of NV·LANES numbers
 
 A number loaded from memory should be used many times before it is let go. For each k the tile loads NV vectors of B and broadcasts MR
-numbers of A, and does MR·NV fused multiply-adds with them; the sums themselves never leave the registers. With MR = 8, NV = 3
-that is 11 loads for 24 multiply-adds, so the multipliers and not the loads set the pace. MR·NV + NV + 1 registers are needed.
+numbers of A, and does MR·NV fused multiply-adds with them; the sums themselves never leave the registers. With MR = 14, NV = 2
+that is 16 loads for 28 multiply-adds, so the multipliers and not the loads set the pace. MR·NV + NV + 1 registers are needed.
 
-The rows of A need not be neighbours: `rows[q + i]` says where row i begins in the flat array A, and a negative entry means a row
+The rows of A need not be neighbours: `rows[q + i·hop]` says where row i begins in the flat array A, and a negative entry means a row
 of zeros. That one table makes the same tile serve 1x1 and KxK convolutions, strides, dilation, padding and groups, with no
 copied windows (Dukhan, "The indirect convolution algorithm", arXiv 1907.02129).
 
@@ -18,8 +18,8 @@ import numpy as np
 
 from .simd import LANES, REGISTERS
 
-# (MR, NV) by the number of output channels: few, multiples of three vectors, anything else
-TILES = ((14, 2), (8, 3), (6, 4)) if REGISTERS == 32 else ((6, 2), (4, 3), (3, 4))
+MR, NV = (14, 2) if REGISTERS == 32 else (6, 2)     # planes of 7x7, 14x14, 28x28 and 56x56 pixels are multiples of 7
+NR = NV * LANES
 
 
 # ---- what each step means -------------------------------------------------------------------------------------------------
@@ -29,13 +29,13 @@ def zeros(MR, NV):
     return tuple(np.zeros(LANES, np.float32) for _ in range(MR * NV))
 
 
-def multiply(acc, MR, NV, A, rows, q, zero, first, B, b, K):
-    """acc[i] += Σ_{k<K} A[rows[q+i] + first + k] · B[b + k·NR : b + (k+1)·NR], NR = NV·LANES; rows < 0 read `zero` instead."""
+def multiply(acc, MR, NV, A, rows, q, hop, zero, first, B, b, K):
+    """acc[i] += Σ_{k<K} A[rows[q+i·hop] + first + k] · B[b + k·NR : b + (k+1)·NR], NR = NV·LANES; rows < 0 read `zero` instead."""
     NR = NV * LANES
     panel = B[b:b + K * NR].reshape(K, NR)                                                     # (K, NR)
     out = []
     for i in range(MR):
-        at = rows[q + i]
+        at = rows[q + i * hop]
         row = zero[:K] if at < 0 else A[at + first:at + first + K]                             # (K,)
         total = np.concatenate(acc[i * NV:(i + 1) * NV])
         for k in range(K):
@@ -55,7 +55,7 @@ def resume(MR, NV, S, at):
 
 
 def finish(acc, MR, NV, C, places, q, column, n, bias, at, R, residual, low, high):
-    """C[places[q+i] + column + j] = clip(acc[i, j] + bias[at + j] + residual·R[same place], low, high) for j < n; places < 0 are skipped."""
+    """C[places[q+i] + column + j] = clip(acc[i, j] + bias[at + j] + R[same place] if residual, low, high) for j < n; places < 0 are skipped."""
     for i in range(MR):
         if places[q + i] >= 0:
             place = slice(places[q + i] + column, places[q + i] + column + n)
@@ -65,15 +65,15 @@ def finish(acc, MR, NV, C, places, q, column, n, bias, at, R, residual, low, hig
             C[place] = np.where(y < low, low, np.where(y > high, high, y))
 
 
-def outer(acc, MR, NV, A, rows, q, count, first, m, B, places, column, n):
-    """acc[i, j] += Σ_{p<count} A[rows[q+p] + first + i] · B[places[p] + column + j], i < m, j < n: the sum over pixels.
+def outer(acc, MR, NV, A, rows, q, hop, count, first, m, B, places, column, n):
+    """acc[i, j] += Σ_{p<count} A[rows[q+p·hop] + first + i] · B[places[p] + column + j], i < m, j < n: the sum over pixels.
 
-    The weight gradient's product: both factors are read where the tables say; pixels with rows[q+p] < 0 are left out. Rows behind m
+    The weight gradient's product: both factors are read where the tables say; pixels with rows[…] < 0 are left out. Rows behind m
     repeat the last one, so that nothing outside A is read; nobody uses their sums.
     """
     out = [total.copy() for total in acc]
     for p in range(count):
-        at = rows[q + p]
+        at = rows[q + p * hop]
         if at >= 0:
             a, b = A[at + first + np.minimum(np.arange(MR), m - 1)], np.zeros(NV * LANES, np.float32)
             b[:n] = B[places[p] + column:places[p] + column + n]

@@ -20,8 +20,9 @@ import numpy as np
 from . import layout, select, threads
 from . import winograd_tiles as tiles
 from ._jit import plain
-from .indirect import DEEP, tile_for
+from .indirect import DEEP
 from .simd import LANES
+from .tile import MR, NR
 from .winograd_transforms import arrays
 
 WORKING = 2**20         # bytes of V and S (or Z) of one task: half of the second cache
@@ -184,8 +185,8 @@ class Winograd:
 
     def rooms(self, g, direction):
         """(shape, type) of the scratch of the fast kernels, in their order, and how the work is cut: (block, splits, pieces)."""
-        m, r, (MR, NV) = self.m, g.kh, tile_for(g.f)
-        n, NR, count = m + r - 1, NV * LANES, g.n * -(-g.oh // m) * -(-g.ow // m)
+        m, r = self.m, g.kh
+        n, count = m + r - 1, g.n * -(-g.oh // m) * -(-g.ow // m)
         wide, panels, parts, pieces, splits = -(-g.c // LANES) * LANES, -(-g.f // NR), -(-g.c // MR), threads.get_num_threads(), 1
         other = -(-g.f // LANES) * LANES if direction == "grad_weight" else NR
         blocks = -(-count // max(MR, min(BLOCK, WORKING // (4 * n * n * (wide + other)))))
@@ -215,8 +216,8 @@ class Winograd:
         return sum(math.prod(shape) for shape in plain_rooms(g, self.m, direction)) * np.dtype(dtype).itemsize
 
     def kernels(self, g):
-        """The compiled pair for this window and number of filters: factored transforms for 3x3, matrices for others."""
-        return tiles.build(self.m if g.kh == 3 and self.m in (2, 4) else 0, *tile_for(g.f))
+        """The compiled pair for this window: factored transforms for 3x3, matrices for others."""
+        return tiles.build(self.m if g.kh == 3 and self.m in (2, 4) else 0)
 
     def pack(self, w, geometry, turn=False):
         """U = G w G^T in panels, for `convolve`: w (F,C,r,r), or (C,F,r,r) to be turned by 180°. Cost: F C a r (a + r) multiply-adds."""
@@ -225,7 +226,7 @@ class Winograd:
         U, d, e = (select.scratch(shape, kind) for shape, kind in shapes[:3])
         _, G, BT = arrays(self.m, g.kh, np.float32)
         steps = (taps - 1, taps, g.f * taps, -1) if turn else (0, g.c * taps, taps, 1)
-        threads.run(tiles.pack_filters, pieces, w.reshape(-1), *steps, G, U, d, e, pieces, g.kh, len(BT), g.c, g.f, tile_for(g.f)[1] * LANES,
+        threads.run(tiles.pack_filters, pieces, w.reshape(-1), *steps, G, U, d, e, pieces, g.kh, len(BT), g.c, g.f,
                     work=U.size)
         return U
 
@@ -267,12 +268,12 @@ class Winograd:
         shapes, (block, _, pieces) = self.rooms(g, "grad_weight")
         slabs, V, Z, d, e, rows, places, out = (select.scratch(shape, kind) for shape, kind in shapes)
         AT, G, BT = arrays(self.m, g.kh, np.float32)
-        (MR, NV), n, dw = tile_for(g.f), len(BT), np.empty(g.w_shape, np.float32)
+        n, dw = len(BT), np.empty(g.w_shape, np.float32)
         threads.run(self.kernels(g)[1], pieces, layout.nhwc(x).reshape(-1), layout.nhwc(dy).reshape(-1), slabs, V, Z, d, e, rows, places, BT,
                     np.ascontiguousarray(AT.T), self.m, n, pieces, block, g.n, g.h, g.w, g.c, g.f, g.oh, g.ow, g.top, g.left,
                     work=dy.size * g.c * g.kh**2 // 64)
-        threads.run(tiles.unpack_filters, pieces, slabs, np.ascontiguousarray(G.T), dw.reshape(-1), d, e, out, pieces, g.kh, n, g.c, g.f, MR,
-                    NV * LANES, work=slabs.size)
+        threads.run(tiles.unpack_filters, pieces, slabs, np.ascontiguousarray(G.T), dw.reshape(-1), d, e, out, pieces, g.kh, n, g.c, g.f,
+                    work=slabs.size)
         return dw
 
 

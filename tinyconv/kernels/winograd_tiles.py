@@ -18,7 +18,7 @@ import numpy as np
 
 from ._jit import fast
 from .simd import LANES, higher, load, load_n, lower, splat, store, store_n
-from .tile import keep, multiply, outer, resume, zeros
+from .tile import MR, NR, NV, keep, multiply, outer, resume, zeros
 from .winograd_transforms import data_tile, output_tile, sandwich, spread_tile
 
 
@@ -67,7 +67,7 @@ def write_tile(kind, AT, m, n, S, at, hop, d, e, image, i0, j0, h, w, f, f0, bia
 
 
 @fast
-def pack_filters(lo, hi, w, first, step_f, step_c, step_t, G, U, d, e, pieces, r, n, c, f, NR):
+def pack_filters(lo, hi, w, first, step_f, step_c, step_t, G, U, d, e, pieces, r, n, c, f):
     """U (panels, points, C, NR) = G g G^T with g[t] = w[first + filter·step_f + channel·step_c + t·step_t]. Tasks: pieces of the channels.
 
     (The steps also describe filters turned by 180°, with C and F exchanged.) Filters behind the last are 0.
@@ -84,7 +84,7 @@ def pack_filters(lo, hi, w, first, step_f, step_c, step_t, G, U, d, e, pieces, r
 
 
 @fast
-def unpack_filters(lo, hi, slabs, GT, dw, d, e, out, pieces, r, n, c, f, MR, NR):
+def unpack_filters(lo, hi, slabs, GT, dw, d, e, out, pieces, r, n, c, f):
     """dw (F,C,r,r) = G^T (Σ slabs) G, the slabs (points, panels, parts, MR, NR) added in their order. Tasks: pieces of the channels."""
     panels, parts = (f + NR - 1) // NR, (c + MR - 1) // MR
     for piece in range(lo, hi):
@@ -104,9 +104,8 @@ def unpack_filters(lo, hi, slabs, GT, dw, d, e, out, pieces, r, n, c, f, MR, NR)
 
 
 @lru_cache(maxsize=None)
-def build(kind, MR, NV):
-    """The two kernels for one kind of transform (see `data_tile`) and one register tile; compiled on first use."""
-    NR = NV * LANES
+def build(kind):
+    """The two kernels for one kind of transform (see `data_tile`); compiled on first use."""
 
     @fast
     def convolve(lo, hi, x, U, bias, R, residual, low, high, y, V, S, d, e, rows, zero, BT, AT, m, n, pieces, block, splits, deep,
@@ -134,7 +133,7 @@ def build(kind, MR, NV):
                             for q in range(0, count, MR):
                                 to = point * pitch + q * NR
                                 acc = zeros(MR, NV) if c0 == 0 else resume(MR, NV, s, to)
-                                acc = multiply(acc, MR, NV, v, row, q, zero, point * hop + c0, U, ((panel * n * n + point) * c + c0) * NR,
+                                acc = multiply(acc, MR, NV, v, row, q, 1, zero, point * hop + c0, U, ((panel * n * n + point) * c + c0) * NR,
                                                min(deep, c - c0))
                                 keep(acc, MR, NV, s, to)
                     for q in range(count):
@@ -167,7 +166,7 @@ def build(kind, MR, NV):
                         for part in range(parts):
                             to = ((point * panels + panel) * parts + part) * MR * NR
                             acc = resume(MR, NV, slab, to)
-                            acc = outer(acc, MR, NV, v, row, 0, count, point * hop + part * MR, min(MR, c - part * MR),
+                            acc = outer(acc, MR, NV, v, row, 0, 1, count, point * hop + part * MR, min(MR, c - part * MR),
                                         z, place, point * pitch + panel * NR, min(NR, f - panel * NR))
                             keep(acc, MR, NV, slab, to)
     return convolve, weight_grad
