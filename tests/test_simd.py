@@ -12,7 +12,7 @@ from tinyconv.kernels._jit import fast
 LANES = simd.LANES
 load, load_n, store_n, fma, splat, lower, higher = (getattr(simd, name) for name in ("load", "load_n", "store_n", "fma", "splat", "lower", "higher"))
 zeros, multiply, keep, resume, finish, outer = (getattr(tile, name) for name in ("zeros", "multiply", "keep", "resume", "finish", "outer"))
-start, slide, finish_strip, correlate = (getattr(strip, name) for name in ("start", "slide", "finish_strip", "correlate"))
+start, window, finish_strip, gradients = (getattr(strip, name) for name in ("start", "window", "finish_strip", "gradients"))
 
 
 def numbers(rng, *shape):
@@ -33,11 +33,10 @@ def tile_kernel(A, rows, hop, zero, B, places, C, S, bias, n, residual, low, hig
     keep(acc, 3, 2, S, 6 * LANES)
 
 
-def strip_kernel(x, w, bias, dy, y, S, n, column, count, low, high):
-    acc = start(4, bias, 0)
-    acc = slide(acc, 4, 3, 2, x, 3, column, 1, 6, 20, w, 0, LANES, n)
-    finish_strip(acc, 4, y, 1, 20, count, low, high, n)
-    keep(correlate(resume(3, 2, S, 0), 2, 3, 1, x, 3, column, 1, 6, 20, dy, 2, count, n), 3, 2, S, 0)
+def strip_kernel(x, table, zero, w, bias, dy, places, y, S, n, low, high):
+    acc = window(start(6, bias, 0), 2, 3, 3, 2, x, table, 1, zero, 2, w, 5, LANES, n)
+    finish_strip(acc, 6, y, places, 1, low, high, n)
+    keep(gradients(resume(3, 3, S, 0), 3, 3, 1, x, table, 2, zero, 2, dy, places, n), 3, 3, S, 0)
 
 
 COMPILED = {f: fast(f) for f in (lanes_kernel, tile_kernel, strip_kernel)}
@@ -86,12 +85,13 @@ def test_tile(n, residual, hop):
 
 @pytest.mark.small
 @pytest.mark.parametrize("n", [2, LANES])
-@pytest.mark.parametrize("column, count", [(-1, 4), (0, 2), (2, 1), (5, 3)])
-def test_strip(n, column, count):
-    """Columns outside the picture are left out on both sides, so are outputs behind the last; masked lanes are not touched."""
+def test_window_tile(n):
+    """Pixels by table, padding as zeros, an output left out, masked lanes not touched, clip; and a strip's part of the weight gradient."""
     rng = np.random.default_rng(n)
-    check_same(strip_kernel, numbers(rng, 400), numbers(rng, 4 * LANES), numbers(rng, 2 * LANES), numbers(rng, 400), np.zeros(400, np.float32),
-               numbers(rng, 8 * LANES), n, column, count, np.float32(-30), np.float32(40))
+    table, places = rng.integers(0, 300, 40), np.array([0, 40, 80, -1, 120, 160])
+    table[[1, 7, 20, 33]] = -1
+    check_same(strip_kernel, numbers(rng, 400), table, np.zeros(LANES, np.float32), numbers(rng, 10 * LANES), numbers(rng, LANES), numbers(rng, 400),
+               places, np.zeros(400, np.float32), numbers(rng, 9 * LANES), n, np.float32(-30), np.float32(40))
 
 
 @pytest.mark.small

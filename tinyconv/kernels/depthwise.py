@@ -10,17 +10,18 @@ One loop nest over output pixels and taps serves all three directions; only the 
 
 How it is made fast: in channels-last memory the channels of a pixel are neighbours, so whole vectors of channels are multiplied whatever
 the stride, and a vector loaded once serves all outputs of a strip: the pages `planes` and `strip`. With M above 1 each channel
-is first repeated M times. Taps on padding are left out, so NaN and infinities spread as the formula says.
+is first repeated M times. Padding is multiplied as zeros; weights that are not finite, for which that would be wrong, take the loops.
 Cost: N*F*OH*OW*KH*KW multiply-adds for each direction. What binds it: see `planes`.
 Source: Howard et al., "MobileNets" (2017), section 3.1, eq. 3; Chollet, "Xception" (2017).
 """
+import math
+
 import numpy as np
 
-from . import layout, planes, select, threads
+from . import direct, layout, planes, select, threads
 from ._jit import plain
 from .indirect import phases
 from .simd import LANES
-from .strip import COLUMNS_WEIGHT
 
 
 @plain
@@ -78,12 +79,6 @@ def _whole(c):
     return -(-c // LANES) * LANES
 
 
-def _kernel(columns, step):
-    """(K, S) of the kernel for these column offsets: neighbouring taps of a known width and stride together, else one by one."""
-    together = columns == list(range(columns[0], columns[0] + len(columns))) if columns else False
-    return (len(columns), step) if together and (len(columns), step) in planes.KERNELS else (1, 1)
-
-
 def _passes(g, direction):
     """(origin, grid, step, out step, taps, row offsets, column offsets): one pass forward, one a phase for grad_input."""
     if direction != "grad_input":
@@ -95,58 +90,96 @@ def _passes(g, direction):
         yield ((a, b), grid, (1, 1), (g.sh, g.sw), (us, vs), [(a + g.top - u * g.dh) // g.sh for u in us], [(b + g.left - v * g.dw) // g.sw for v in vs])
 
 
-def _pieces(g):
-    return max(1, min(threads.get_num_threads(), g.n * g.oh))
+def _tile(p, most=2):
+    (_, grid, step, _, (us, vs), rows, columns) = p
+    return planes.tile_of(len(us), len(vs), rows, columns, step, *grid, most)
 
 
-def _slabs(g):
-    """Shape of the weight gradient's sums."""
-    return _pieces(g), _whole(g.f) // LANES, g.kh, g.kw, COLUMNS_WEIGHT, LANES
+def _rooms(p, n, c):
+    """(shape, type) of one pass's scratch: weights and bias in whole vectors, tables and places of a tile, a vector of zeros."""
+    (_, grid, _, _, (us, vs), _, _), (K, S, ROWS, COLS) = p, _tile(p)
+    taps, pieces = len(us) * len(vs), max(1, min(threads.get_num_threads(), n * -(-grid[0] // ROWS)))
+    table = taps // (K * K) * ((ROWS - 1) * S + K) * ((COLS - 1) * S + K)
+    return (((taps, _whole(c)), np.float32), ((_whole(c),), np.float32), ((pieces, max(1, table)), np.int64), ((pieces, ROWS * COLS), np.int64),
+            ((LANES,), np.float32)), pieces
+
+
+def _weight_rooms(g):
+    """(shape, type) of the weight gradient's scratch: a set of sums a thread, tables, places, zeros; how the taps are taken."""
+    p = next(_passes(g, "forward"))
+    K, S, _, COLS = _tile(p, most=1)
+    pieces = max(1, min(threads.get_num_threads(), g.n * g.oh))
+    return (((pieces, _whole(g.f) * g.kh * g.kw), np.float32), ((pieces, g.kh * g.kw // K * ((COLS - 1) * S + K)), np.int64),
+            ((pieces, COLS), np.int64), ((LANES,), np.float32)), (p, K, S, COLS, pieces)
 
 
 def workspace_bytes(geometry, direction="forward", dtype=np.float32):
-    """Weights and bias in whole vectors (for grad_weight a set of sums a thread); x or dx with repeated channels if M is above 1."""
+    """Weights and bias in whole vectors and tables of pixels (for grad_weight a set of sums a thread); x or dx with repeated channels
+    if M is above 1 are beside it."""
     g = geometry
     if not select.is_fast(dtype):
         return 0
     if direction == "grad_weight":
-        return 4 * int(np.prod(_slabs(g)))
-    return 4 * sum((len(us) * len(vs) + 1) * _whole(g.f) for *_, (us, vs), _, _ in _passes(g, direction))
+        shapes = _weight_rooms(g)[0]
+    else:
+        shapes = [room for p in _passes(g, direction) for room in _rooms(p, g.n, g.f)[0]]
+    return sum(math.prod(shape) * np.dtype(kind).itemsize for shape, kind in shapes)
 
 
-def _convolve(x, w, bias, y, g, direction):
-    """x (N,H,W,F) -> y (N,OH,OW,F), or dy -> dx, by strips."""
-    n, h, wide, c = x.shape
-    for origin, grid, step, out_step, (us, vs), rows, columns in _passes(g, direction):
-        packed, start = select.scratch((len(us) * len(vs), _whole(c))), select.scratch(_whole(c))
-        start[c:], start[:c], packed[:, c:] = 0, 0 if bias is None else bias, 0
-        packed[:, :c] = w[:, list(us)][:, :, list(vs)].reshape(c, -1).T                       # (F,KH,KW) -> (taps, F)
-        K, S = _kernel(columns, step[1])
-        threads.run(planes.KERNELS[K, S][0], n * grid[0], x.reshape(-1), packed.reshape(-1), start, np.float32(-np.inf), np.float32(np.inf),
-                    y.reshape(-1), c, h, wide, *grid, *step, np.array(rows, np.int64), np.array(columns, np.int64),
-                    1 if K > 1 else step[1], y.shape[1], y.shape[2], *origin, *out_step, work=n * grid[0] * grid[1] * c * packed.shape[0] // 8)
-    return y
+class _Pass:
+    """One pass with its weights laid out, called again and again: x (N,H,W,F) -> its part of y (N,OH,OW,F), or dy -> dx."""
+
+    def __init__(self, p, x_shape, y_shape, w, bias):
+        (n, h, wide, c), (origin, grid, step, out_step, (us, vs), rows, columns) = x_shape, p
+        K, S, ROWS, COLS = _tile(p)
+        shapes, self.pieces = _rooms(p, n, c)
+        packed, start, *memory = (select.scratch(shape, kind) for shape, kind in shapes)
+        start[c:], start[:c], packed[:, c:], memory[-1][:] = 0, 0 if bias is None else bias, 0, 0
+        if us and vs:
+            packed[:, :c] = w[:, list(us)][:, :, list(vs)].reshape(c, -1).T                   # (F,KH,KW) -> (taps, F)
+        self.kernel, self.weights, self.work = planes.build(K, S, ROWS, COLS)[0], (packed.reshape(-1), start), n * grid[0] * grid[1] * c * len(packed) // 8
+        self.rest = (*memory, self.pieces, n, c, h, wide, *grid, *step, np.array(rows, np.int64), np.array(columns, np.int64),
+                     1 if K > 1 else step[1], y_shape[1], y_shape[2], *origin, *out_step)
+
+    def __call__(self, x, y, low=-np.inf, high=np.inf):
+        threads.run(self.kernel, self.pieces, x.reshape(-1), *self.weights, np.float32(low), np.float32(high), y.reshape(-1), *self.rest,
+                    work=self.work)
+
+
+class Forward:
+    """The fast forward pass of one geometry with its weights laid out: plan(x (N,H,W,C)) -> clip(conv + bias, low, high), (N,OH,OW,F)."""
+
+    def __init__(self, w, bias, geometry):
+        g = self.geometry = geometry
+        self.shape = (g.n, g.oh, g.ow, g.f)
+        self.run = _Pass(next(_passes(g, "forward")), (g.n, g.h, g.w, g.f), self.shape, w[:, 0], bias)
+
+    def __call__(self, x, low=-np.inf, high=np.inf):
+        y, g = np.empty(self.shape, np.float32), self.geometry
+        self.run(x if g.f == g.c else np.repeat(x, g.f // g.c, axis=3), y, low, high)
+        return y
 
 
 def forward(x, w, bias, geometry):
     """x (N,C,H,W), w (F,1,KH,KW), bias (F,) or None -> y (N,F,OH,OW). Cost: N*F*OH*OW*KH*KW multiply-adds."""
     g = geometry
-    if not select.is_fast(x.dtype):
-        y = np.zeros(g.y_shape, x.dtype)
-        conv(layout.nchw(x), layout.writable(w[:, 0]), y, g.sh, g.sw, g.top, g.left, g.dh, g.dw)
-        return y if bias is None else y + bias[:, None, None]
-    x = layout.nhwc(x) if g.f == g.c else np.repeat(layout.nhwc(x), g.f // g.c, axis=3)
-    return layout.shaped(_convolve(x, w[:, 0], bias, np.empty((g.n, g.oh, g.ow, g.f), np.float32), g, "forward"))
+    if direct.multiplied(w, x.dtype):
+        return layout.shaped(Forward(w, bias, g)(layout.nhwc(x)))
+    y = np.zeros(g.y_shape, x.dtype)
+    conv(layout.nchw(x), layout.writable(w[:, 0]), y, g.sh, g.sw, g.top, g.left, g.dh, g.dw)
+    return y if bias is None else y + bias[:, None, None]
 
 
 def grad_input(dy, w, geometry):
     """dy (N,F,OH,OW), w (F,1,KH,KW) -> dx (N,C,H,W), the adjoint of `forward` in x. Cost: that of the forward pass."""
     g = geometry
-    if not select.is_fast(dy.dtype):
+    if not direct.multiplied(w, dy.dtype):
         dx = np.zeros(g.x_shape, dy.dtype)
         conv_input(layout.nchw(dy), layout.writable(w[:, 0]), dx, g.sh, g.sw, g.top, g.left, g.dh, g.dw)
         return dx
-    dx = _convolve(layout.nhwc(dy), w[:, 0], None, np.empty((g.n, g.h, g.w, g.f), np.float32), g, "grad_input")
+    dy, dx = layout.nhwc(dy), np.empty((g.n, g.h, g.w, g.f), np.float32)
+    for p in _passes(g, "grad_input"):
+        _Pass(p, dy.shape, dx.shape, w[:, 0], None)(dy, dx)
     if g.f > g.c:
         dx = dx.reshape(g.n, g.h, g.w, g.c, g.f // g.c).sum(axis=4)                          # a channel's M copies
     return layout.shaped(dx)
@@ -155,19 +188,25 @@ def grad_input(dy, w, geometry):
 def grad_weight(dy, x, geometry):
     """dy (N,F,OH,OW), x (N,C,H,W) -> dw (F,1,KH,KW), the adjoint of `forward` in w. Cost: that of the forward pass.
 
-    Each thread sums a range of rows into a slab of its own; the slabs are added in order.
+    Each thread sums a range of rows into a slab of its own; the slabs are added in order. Padding is multiplied as zeros; that
+    is wrong only where dy is not finite, and then a NaN stays in the result: only then the loops are run.
     """
     g = geometry
-    if not select.is_fast(dy.dtype):
-        dw = np.zeros((g.f, g.kh, g.kw), dy.dtype)
-        conv_weight(layout.nchw(dy), layout.nchw(x), dw, g.sh, g.sw, g.top, g.left, g.dh, g.dw)
-        return dw.reshape(g.w_shape)
-    x = layout.nhwc(x) if g.f == g.c else np.repeat(layout.nhwc(x), g.f // g.c, axis=3)
-    _, grid, step, _, _, rows, columns = next(_passes(g, "forward"))
-    K, S = _kernel(columns, g.sw)
-    slabs = select.scratch(_slabs(g))
-    threads.run(planes.KERNELS[K, S][1], len(slabs), x.reshape(-1), layout.nhwc(dy).reshape(-1), slabs.reshape(len(slabs), -1), len(slabs),
-                g.n, g.f, g.h, g.w, g.oh, g.ow, g.sh, g.sw, np.array(rows, np.int64), np.array(columns, np.int64),
-                1 if K > 1 else g.sw, work=dy.size * g.kh * g.kw // 8)
-    total = slabs.sum(axis=(0, 4))                                                             # (C-vectors, KH, KW, LANES)
-    return np.ascontiguousarray(total.transpose(0, 3, 1, 2).reshape(-1, g.kh, g.kw)[:g.f]).reshape(g.w_shape)
+    if select.is_fast(dy.dtype):
+        dw = _fast_grad_weight(layout.nhwc(dy), layout.nhwc(x) if g.f == g.c else np.repeat(layout.nhwc(x), g.f // g.c, axis=3), g)
+        if math.isfinite(float(dw.sum())):
+            return dw.reshape(g.w_shape)
+    dw = np.zeros((g.f, g.kh, g.kw), dy.dtype)
+    conv_weight(layout.nchw(dy), layout.nchw(x), dw, g.sh, g.sw, g.top, g.left, g.dh, g.dw)
+    return dw.reshape(g.w_shape)
+
+
+def _fast_grad_weight(dy, x, g):
+    """dy (N,OH,OW,F), x (N,H,W,F) -> dw (F,KH,KW) by tiles."""
+    shapes, ((_, _, _, _, _, rows, columns), K, S, COLS, pieces) = _weight_rooms(g)
+    slabs, *memory = (select.scratch(shape, kind) for shape, kind in shapes)
+    memory[-1][:] = 0
+    threads.run(planes.build(K, S, 1, COLS)[1], pieces, x.reshape(-1), dy.reshape(-1), slabs, *memory, pieces, g.n, g.f, g.h, g.w, g.oh, g.ow,
+                g.sh, g.sw, np.array(rows, np.int64), np.array(columns, np.int64), 1 if K > 1 else g.sw, work=dy.size * g.kh * g.kw // 8)
+    total = slabs.sum(axis=0).reshape(-1, g.kh * g.kw, LANES)                                  # (C-vectors, taps, LANES)
+    return np.ascontiguousarray(total.transpose(0, 2, 1).reshape(-1, g.kh, g.kw)[:g.f])

@@ -83,14 +83,14 @@ def _steps(g):
     return g.sh, g.sw, g.top, g.left, g.dh, g.dw, g.groups
 
 
-def _multiplied(w, dtype):
+def multiplied(w, dtype):
     """May padding be multiplied by w? Only if all of w is finite: 0 times infinity is no 0. (A sum that overflows says no, too.)"""
     return select.is_fast(dtype) and math.isfinite(float(w.sum()))
 
 
 def forward(x, w, bias, geometry):
     """x (N,C,H,W), w (F,C/G,KH,KW), bias (F,) or None -> y (N,F,OH,OW). Cost: N*F*OH*OW*(C/G)*KH*KW multiply-adds."""
-    if _multiplied(w, x.dtype):
+    if multiplied(w, x.dtype):
         return layout.shaped(indirect.Forward(w, None if bias is None else layout.writable(bias), geometry)(layout.nhwc(x)))
     y = np.zeros(geometry.y_shape, x.dtype)
     conv(layout.nchw(x), layout.writable(w), y, *_steps(geometry))
@@ -99,7 +99,7 @@ def forward(x, w, bias, geometry):
 
 def grad_input(dy, w, geometry):
     """dy (N,F,OH,OW), w (F,C/G,KH,KW) -> dx (N,C,H,W). Cost: that of the forward pass."""
-    if _multiplied(w, dy.dtype):
+    if multiplied(w, dy.dtype):
         return layout.shaped(indirect.grad_input(layout.nhwc(dy), w, geometry))
     dx = np.zeros(geometry.x_shape, dy.dtype)
     conv_input(layout.nchw(dy), layout.writable(w), dx, *_steps(geometry))

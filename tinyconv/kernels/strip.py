@@ -1,49 +1,58 @@
-"""The strip: COLS neighbouring pixels of LANES channels, summed in registers. Every fast depthwise kernel is made of it.
+"""The window tile: ROWS x COLS neighbouring outputs of LANES channels, summed in registers. Every fast depthwise kernel is made of it.
 
-    acc[j] += Σ_{v<K} x[row, column + (j·S + v)·hop] · w[v]         j < COLS, each term one vector of channels
+    acc[r, j] += Σ_{u,v<K} x[pixel (r·S + u, j·S + v)] · w[u, v]           r < ROWS, j < COLS, each term one vector of channels
 
 Depthwise convolution does KH·KW multiply-adds for each number it reads, few enough that loading decides. A vector of x loaded once
-serves every output of the strip whose window it lies in: for K = 3, S = 1 and 8 columns that is 10 + 3 loads for 24
-multiply-adds instead of 48. Columns outside the image are left out by a mask, so that borders need no loop of their own.
-`slide` does one row of the window; `correlate` the weight gradient's row, its K·COLS sums kept apart.
-COLS, K and S are literals: their loops are unrolled while the kernel is compiled.
+serves every output whose window it lies in, and the K·K weights stay in registers: for K = 3, S = 1 and 2 x 8 outputs that is
+40 + 9 loads for 144 multiply-adds instead of 288. Where the pixels lie is read from a table, -1 standing for padding, so that
+borders need no loop of their own; the table serves all channels of the pixels. `gradients` is the product for the weights.
+ROWS, COLS, K and S are literals: their loops are unrolled while the kernel is compiled.
 """
-from .simd import REGISTERS, fma, higher, load, load_n, lower, splat, store_n
+import numpy as np
 
-COLUMNS = 8 if REGISTERS == 32 else 4               # outputs of a strip
-COLUMNS_WEIGHT = 4 if REGISTERS == 32 else 2        # of a strip of the weight gradient
-
-
-def start(COLS, bias, at):
-    """The sums at the beginning: the bias of LANES channels, COLS times."""
-    return tuple(load(bias, at) for _ in range(COLS))
+from .simd import LANES, fma, higher, load, load_n, lower, splat, store_n
 
 
-def slide(acc, COLS, K, S, x, at, column, hop, wide, c, w, wat, wpitch, n):
-    """One row of the window over a strip: x's row begins at x[at], pixels are c numbers apart, `wide` of them; the first n lanes."""
-    out = list(acc)
-    for q in range((COLS - 1) * S + K):
-        place = column + q * hop
-        for j in range(COLS):
-            if 0 <= q - j * S < K and 0 <= place < wide:
-                out[j] = fma(load_n(x, at + place * c, n), load(w, wat + (q - j * S) * wpitch), out[j])
+def start(COUNT, bias, at):
+    """The sums at the beginning: the bias of LANES channels, COUNT times."""
+    return tuple(load(bias, at) for _ in range(COUNT))
+
+
+def pixel(x, table, q, c0, n):
+    """n channels of the pixel that table[q] says, from channel c0 on; 0 for -1."""
+    return np.zeros(LANES, np.float32) if table[q] < 0 else load_n(x, table[q] + c0, n)
+
+
+def window(acc, ROWS, COLS, K, S, x, table, q, zero, c0, w, wat, pitch, n):
+    """acc[r·COLS + j] += Σ_{u,v} pixel(r·S + u, j·S + v) · w[wat + (u·K + v)·pitch …]; the table is row by row, (COLS-1)·S + K wide."""
+    out, wide = list(acc), (COLS - 1) * S + K
+    for a in range((ROWS - 1) * S + K):
+        for b in range(wide):
+            numbers = pixel(x, table, q + a * wide + b, c0, n)
+            for r in range(ROWS):
+                for j in range(COLS):
+                    u, v = a - r * S, b - j * S
+                    if 0 <= u < K and 0 <= v < K:
+                        out[r * COLS + j] = fma(numbers, load(w, wat + (u * K + v) * pitch), out[r * COLS + j])
     return tuple(out)
 
 
-def finish_strip(acc, COLS, y, at, pitch, count, low, high, n):
-    """y[at + j·pitch] = clip(acc[j], low, high) for j < count, the first n lanes."""
+def finish_strip(acc, COUNT, y, places, c0, low, high, n):
+    """y[places[j] + c0 …] = clip(acc[j], low, high) for j < COUNT, the first n channels; places < 0 are left out."""
+    for j in range(COUNT):
+        if places[j] >= 0:
+            store_n(y, places[j] + c0, lower(higher(acc[j], splat(low)), splat(high)), n)
+
+
+def gradients(acc, COLS, K, S, x, table, q, zero, c0, dy, places, n):
+    """acc[u·K + v] += Σ_j pixel(u, j·S + v) · dy[places[j] + c0 …], j < COLS: a strip's part of the weight gradient."""
+    out, wide = list(acc), (COLS - 1) * S + K
     for j in range(COLS):
-        if j < count:
-            store_n(y, at + j * pitch, lower(higher(acc[j], splat(low)), splat(high)), n)
-
-
-def correlate(acc, COLS, K, S, x, at, column, hop, wide, c, dy, dat, count, n):
-    """acc[v·COLS + j] += x[row, column + (j·S + v)·hop] · dy[dat + j·c], j < count: one row of the window's gradient."""
-    out = list(acc)
-    for q in range((COLS - 1) * S + K):
-        place = column + q * hop
-        for j in range(COLS):
-            if 0 <= q - j * S < K and 0 <= place < wide and j < count:
-                slot = (q - j * S) * COLS + j
-                out[slot] = fma(load_n(x, at + place * c, n), load_n(dy, dat + j * c, n), out[slot])
+        gradient = pixel(dy, places, j, c0, n)
+        for u in range(K):
+            for v in range(K):
+                out[u * K + v] = fma(pixel(x, table, q + u * wide + j * S + v, c0, n), gradient, out[u * K + v])
     return tuple(out)
+
+
+from . import _lower_strip  # noqa: E402,F401  the instructions behind these functions

@@ -81,3 +81,6 @@ def outer(acc, MR, NV, A, rows, q, hop, count, first, m, B, places, column, n):
                 for j in range(NV):
                     out[i * NV + j] = out[i * NV + j] + a[i] * b[j * LANES:(j + 1) * LANES]
     return tuple(out)
+
+
+from . import _lower_tile  # noqa: E402,F401  the instructions behind these functions

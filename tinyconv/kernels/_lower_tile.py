@@ -1,0 +1,155 @@
+"""How the steps of the register tile (`tile`) become machine instructions: sums in a tuple of vectors, loops over them unrolled.
+
+Inside the loop over k the sums live in slots on the stack, which the compiler's first pass turns into registers.
+"""
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, overload
+
+from . import tile
+from ._lower import (I64, VECTOR, ZERO, emit_fma, emit_load, emit_mask, emit_masked_load, emit_masked_store, emit_splat, emit_store, pointer,
+                     vector)
+from .simd import LANES
+
+
+@intrinsic(prefer_literal=True)
+def _zeros(context, MR, NV):
+    kind = types.UniTuple(vector, MR.literal_value * NV.literal_value)
+
+    def emit(c, b, s, v):
+        return c.make_tuple(b, kind, [ZERO] * kind.count)
+    return kind(MR, NV), emit
+
+
+@intrinsic(prefer_literal=True)
+def _multiply(context, acc, MR, NV, A, rows, q, hop, zero, first, B, b, K):
+    index = types.intp
+    signature = acc(acc, MR, NV, A, rows, index, index, zero, index, B, index, index)
+    mr, nv = MR.literal_value, NV.literal_value
+
+    def emit(c, builder, s, v):
+        pA, pI, pZ, pB = (pointer(c, builder, s.args[i], v[i]) for i in (3, 4, 7, 9))
+        q, hop, first, b, K = v[5], v[6], v[8], v[10], v[11]
+        slots = [cgutils.alloca_once(builder, VECTOR) for _ in range(mr * nv)]
+        for slot, value in zip(slots, cgutils.unpack_tuple(builder, v[0])):
+            builder.store(value, slot)
+        starts = []
+        for i in range(mr):
+            at = builder.load(builder.gep(pI, [builder.add(q, builder.mul(hop, I64(i)))]))
+            inside = builder.gep(pA, [builder.add(at, first)])
+            starts.append(builder.select(builder.icmp_signed("<", at, I64(0)), pZ, inside))
+        with cgutils.for_range(builder, K) as loop:
+            at = builder.add(b, builder.mul(loop.index, I64(nv * LANES)))
+            columns = [emit_load(builder, pB, builder.add(at, I64(LANES * j))) for j in range(nv)]
+            for i, start in enumerate(starts):
+                a = emit_splat(builder, builder.load(builder.gep(start, [loop.index])))
+                for j, column in enumerate(columns):
+                    slot = slots[i * nv + j]
+                    builder.store(emit_fma(builder, a, column, builder.load(slot)), slot)
+        return c.make_tuple(builder, s.return_type, [builder.load(slot) for slot in slots])
+    return signature, emit
+
+
+@intrinsic(prefer_literal=True)
+def _keep(context, acc, MR, NV, S, at):
+    def emit(c, b, s, v):
+        for i, value in enumerate(cgutils.unpack_tuple(b, v[0])):
+            emit_store(b, pointer(c, b, s.args[3], v[3]), b.add(v[4], I64(LANES * i)), value)
+        return c.get_dummy_value()
+    return types.void(acc, MR, NV, S, types.intp), emit
+
+
+@intrinsic(prefer_literal=True)
+def _resume(context, MR, NV, S, at):
+    kind = types.UniTuple(vector, MR.literal_value * NV.literal_value)
+
+    def emit(c, b, s, v):
+        p = pointer(c, b, s.args[2], v[2])
+        return c.make_tuple(b, kind, [emit_load(b, p, b.add(v[3], I64(LANES * i))) for i in range(kind.count)])
+    return kind(MR, NV, S, types.intp), emit
+
+
+@intrinsic(prefer_literal=True)
+def _finish(context, acc, MR, NV, C, places, q, column, n, bias, at, R, residual, low, high):
+    index, number = types.intp, types.float32
+    signature = types.void(acc, MR, NV, C, places, index, index, index, bias, index, R, index, number, number)
+    mr, nv = MR.literal_value, NV.literal_value
+
+    def emit(context, builder, s, v):
+        pC, pplaces, pbias, pR = (pointer(context, builder, s.args[i], v[i]) for i in (3, 4, 8, 10))
+        q, column, n, at, residual = v[5], v[6], v[7], v[9], v[11]
+        low, high = emit_splat(builder, v[12]), emit_splat(builder, v[13])
+        sums = cgutils.unpack_tuple(builder, v[0])
+
+        def rows(load, store, more):
+            """Every row that has a place: bias (and more) added, clipped, stored."""
+            offsets = [load(pbias, builder.add(at, I64(LANES * j)), j) for j in range(nv)]
+            for i in range(mr):
+                place = builder.load(builder.gep(pplaces, [builder.add(q, I64(i))]))
+                with builder.if_then(builder.icmp_signed(">=", place, I64(0)), likely=True):
+                    for j in range(nv):
+                        to = builder.add(builder.add(place, column), I64(LANES * j))
+                        y = more(builder.fadd(sums[i * nv + j], offsets[j]), to, j)
+                        y = builder.select(builder.fcmp_ordered("<", y, low), low, y)
+                        y = builder.select(builder.fcmp_ordered(">", y, high), high, y)
+                        store(pC, to, j, y)
+
+        full = builder.and_(builder.icmp_signed(">=", n, I64(nv * LANES)), builder.icmp_signed("==", residual, I64(0)))
+        with builder.if_else(full, likely=True) as (whole, part):
+            with whole:
+                rows(lambda p, to, j: emit_load(builder, p, to), lambda p, to, j, y: emit_store(builder, p, to, y), lambda y, to, j: y)
+            with part:
+                masks = [emit_mask(builder, n, LANES * j) for j in range(nv)]
+                wanted = builder.icmp_signed("!=", residual, I64(0))
+                some = [builder.and_(mask, emit_splat(builder, wanted, mask.type)) for mask in masks]
+                rows(lambda p, to, j: emit_masked_load(builder, p, to, masks[j]), lambda p, to, j, y: emit_masked_store(builder, p, to, masks[j], y),
+                     lambda y, to, j: builder.fadd(y, emit_masked_load(builder, pR, builder.select(wanted, to, I64(0)), some[j])))
+        return context.get_dummy_value()
+    return signature, emit
+
+
+@intrinsic(prefer_literal=True)
+def _outer(context, acc, MR, NV, A, rows, q, hop, count, first, m, B, places, column, n):
+    index = types.intp
+    signature = acc(acc, MR, NV, A, rows, index, index, index, index, index, B, places, index, index)
+    mr, nv = MR.literal_value, NV.literal_value
+
+    def emit(c, builder, s, v):
+        pA, prows, pB, pplaces = (pointer(c, builder, s.args[i], v[i]) for i in (3, 4, 10, 11))
+        q, hop, count, first, m, column, n = v[5], v[6], v[7], v[8], v[9], v[12], v[13]
+        slots = [cgutils.alloca_once(builder, VECTOR) for _ in range(mr * nv)]
+        for slot, value in zip(slots, cgutils.unpack_tuple(builder, v[0])):
+            builder.store(value, slot)
+        last = builder.sub(m, I64(1))                    # rows behind the edge repeat the last one; nobody reads their sums
+        lanes = [builder.select(builder.icmp_signed("<", I64(i), m), I64(i), last) for i in range(mr)]
+        masks = [emit_mask(builder, n, LANES * j) for j in range(nv)]
+        with cgutils.for_range(builder, count) as loop:
+            at = builder.load(builder.gep(prows, [builder.add(q, builder.mul(hop, loop.index))]))
+            with builder.if_then(builder.icmp_signed(">=", at, I64(0)), likely=True):
+                start = builder.gep(pA, [builder.add(at, first)])
+                to = builder.add(builder.load(builder.gep(pplaces, [loop.index])), column)
+                columns = [emit_masked_load(builder, pB, builder.add(to, I64(LANES * j)), masks[j]) for j in range(nv)]
+                for i, lane in enumerate(lanes):
+                    a = emit_splat(builder, builder.load(builder.gep(start, [lane])))
+                    for j, x in enumerate(columns):
+                        slot = slots[i * nv + j]
+                        builder.store(emit_fma(builder, a, x, builder.load(slot)), slot)
+        return c.make_tuple(builder, s.return_type, [builder.load(slot) for slot in slots])
+    return signature, emit
+
+
+overload(tile.zeros, inline="always", prefer_literal=True)(lambda MR, NV: lambda MR, NV: _zeros(MR, NV))
+overload(tile.multiply, inline="always", prefer_literal=True)(
+    lambda acc, MR, NV, A, rows, q, hop, zero, first, B, b, K: lambda acc, MR, NV, A, rows, q, hop, zero, first, B, b, K: _multiply(
+        acc, MR, NV, A, rows, q, hop, zero, first, B, b, K))
+overload(tile.keep, inline="always", prefer_literal=True)(lambda acc, MR, NV, S, at: lambda acc, MR, NV, S, at: _keep(acc, MR, NV, S, at))
+overload(tile.resume, inline="always", prefer_literal=True)(lambda MR, NV, S, at: lambda MR, NV, S, at: _resume(MR, NV, S, at))
+overload(tile.finish, inline="always", prefer_literal=True)(
+    lambda acc, MR, NV, C, places, q, column, n, bias, at, R, residual, low, high:
+    lambda acc, MR, NV, C, places, q, column, n, bias, at, R, residual, low, high:
+    _finish(acc, MR, NV, C, places, q, column, n, bias, at, R, residual, low, high))
+overload(tile.outer, inline="always", prefer_literal=True)(
+    lambda acc, MR, NV, A, rows, q, hop, count, first, m, B, places, column, n:
+    lambda acc, MR, NV, A, rows, q, hop, count, first, m, B, places, column, n:
+    _outer(acc, MR, NV, A, rows, q, hop, count, first, m, B, places, column, n))
