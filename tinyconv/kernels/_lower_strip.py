@@ -4,7 +4,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
 from . import strip
-from ._lower import I64, emit_fma, emit_load, emit_mask, emit_masked_load, emit_masked_store, emit_splat, pointer, vector
+from ._lower import I64, emit_fma, emit_load, emit_mask, emit_masked_load, emit_masked_store, emit_splat, emit_store, pointer, vector
 
 
 @intrinsic(prefer_literal=True)
@@ -17,20 +17,25 @@ def _start(context, COUNT, bias, at):
 
 
 def emit_pixel(b, numbers, zero, table, at, c0, mask):
-    """The lanes of the mask of the pixel that table[at] says, from channel c0 on; zeros where it says -1."""
+    """The lanes of the mask (all, for None) of the pixel that table[at] says, from channel c0 on; zeros where it says -1."""
     place = b.load(b.gep(table, [at]))
-    inside = b.gep(numbers, [b.add(place, c0)])
-    return emit_masked_load(b, b.select(b.icmp_signed("<", place, I64(0)), zero, inside), I64(0), mask)
+    start = b.select(b.icmp_signed("<", place, I64(0)), zero, b.gep(numbers, [b.add(place, c0)]))
+    return emit_load(b, start, I64(0)) if mask is None else emit_masked_load(b, start, I64(0), mask)
+
+
+def lanes(b, WHOLE, n):
+    """The mask of the first n lanes; None where the kernel was built for whole vectors."""
+    return None if WHOLE.literal_value else emit_mask(b, n)
 
 
 @intrinsic(prefer_literal=True)
-def _window(context, acc, ROWS, COLS, K, S, x, table, q, zero, c0, w, wat, pitch, n):
+def _window(context, acc, ROWS, COLS, K, S, x, table, q, zero, c0, w, wat, pitch, WHOLE, n):
     index, (rows, cols, k, step) = types.intp, (t.literal_value for t in (ROWS, COLS, K, S))
     wide = (cols - 1) * step + k
 
     def emit(context, b, s, v):
         px, ptable, pzero, pw = (pointer(context, b, s.args[i], v[i]) for i in (5, 6, 8, 10))
-        q, c0, wat, pitch, mask = v[7], v[9], v[11], v[12], emit_mask(b, v[13])
+        q, c0, wat, pitch, mask = v[7], v[9], v[11], v[12], lanes(b, WHOLE, v[14])
         weights = [emit_load(b, pw, b.add(wat, b.mul(pitch, I64(t)))) for t in range(k * k)]
         sums = cgutils.unpack_tuple(b, v[0])
         for down in range((rows - 1) * step + k):
@@ -42,35 +47,38 @@ def _window(context, acc, ROWS, COLS, K, S, x, table, q, zero, c0, w, wat, pitch
                             weight = weights[(down - r * step) * k + right - j * step]
                             sums[r * cols + j] = emit_fma(b, numbers, weight, sums[r * cols + j])
         return context.make_tuple(b, s.return_type, sums)
-    return acc(acc, ROWS, COLS, K, S, x, table, index, zero, index, w, index, index, index), emit
+    return acc(acc, ROWS, COLS, K, S, x, table, index, zero, index, w, index, index, WHOLE, index), emit
 
 
 @intrinsic(prefer_literal=True)
-def _finish_strip(context, acc, COUNT, y, places, c0, low, high, n):
+def _finish_strip(context, acc, COUNT, y, places, p, c0, low, high, WHOLE, n):
     index, number = types.intp, types.float32
 
     def emit(c, b, s, v):
-        py, pplaces, c0 = pointer(c, b, s.args[2], v[2]), pointer(c, b, s.args[3], v[3]), v[4]
-        low, high, mask = emit_splat(b, v[5]), emit_splat(b, v[6]), emit_mask(b, v[7])
+        py, pplaces, c0 = pointer(c, b, s.args[2], v[2]), pointer(c, b, s.args[3], v[3]), v[5]
+        low, high, mask = emit_splat(b, v[6]), emit_splat(b, v[7]), lanes(b, WHOLE, v[9])
         for j, total in enumerate(cgutils.unpack_tuple(b, v[0])):
-            place = b.load(b.gep(pplaces, [I64(j)]))
+            place = b.load(b.gep(pplaces, [b.add(v[4], I64(j))]))
             with b.if_then(b.icmp_signed(">=", place, I64(0)), likely=True):
                 total = b.select(b.fcmp_ordered("<", total, low), low, total)
                 total = b.select(b.fcmp_ordered(">", total, high), high, total)
-                emit_masked_store(b, py, b.add(place, c0), mask, total)
+                if mask is None:
+                    emit_store(b, py, b.add(place, c0), total)
+                else:
+                    emit_masked_store(b, py, b.add(place, c0), mask, total)
         return c.get_dummy_value()
-    return types.void(acc, COUNT, y, places, index, number, number, index), emit
+    return types.void(acc, COUNT, y, places, index, index, number, number, WHOLE, index), emit
 
 
 @intrinsic(prefer_literal=True)
-def _gradients(context, acc, COLS, K, S, x, table, q, zero, c0, dy, places, n):
+def _gradients(context, acc, COLS, K, S, x, table, q, zero, c0, dy, places, p, d0, WHOLE, n):
     index, (cols, k, step) = types.intp, (t.literal_value for t in (COLS, K, S))
     wide = (cols - 1) * step + k
 
     def emit(context, b, s, v):
         px, ptable, pzero, pd, pplaces = (pointer(context, b, s.args[i], v[i]) for i in (4, 5, 7, 9, 10))
-        q, c0, mask = v[6], v[8], emit_mask(b, v[11])
-        slopes = [emit_pixel(b, pd, pzero, pplaces, I64(j), c0, mask) for j in range(cols)]
+        q, c0, p, d0, mask = v[6], v[8], v[11], v[12], lanes(b, WHOLE, v[14])
+        slopes = [emit_pixel(b, pd, pzero, pplaces, b.add(p, I64(j)), d0, mask) for j in range(cols)]
         sums = cgutils.unpack_tuple(b, v[0])
         for u in range(k):
             for right in range(wide):
@@ -80,16 +88,16 @@ def _gradients(context, acc, COLS, K, S, x, table, q, zero, c0, dy, places, n):
                         slot = u * k + right - j * step
                         sums[slot] = emit_fma(b, numbers, slopes[j], sums[slot])
         return context.make_tuple(b, s.return_type, sums)
-    return acc(acc, COLS, K, S, x, table, index, zero, index, dy, places, index), emit
+    return acc(acc, COLS, K, S, x, table, index, zero, index, dy, places, index, index, WHOLE, index), emit
 
 
 overload(strip.start, inline="always", prefer_literal=True)(lambda COUNT, bias, at: lambda COUNT, bias, at: _start(COUNT, bias, at))
 overload(strip.window, inline="always", prefer_literal=True)(
-    lambda acc, ROWS, COLS, K, S, x, table, q, zero, c0, w, wat, pitch, n: lambda acc, ROWS, COLS, K, S, x, table, q, zero, c0, w, wat, pitch, n:
-    _window(acc, ROWS, COLS, K, S, x, table, q, zero, c0, w, wat, pitch, n))
+    lambda acc, ROWS, COLS, K, S, x, table, q, zero, c0, w, wat, pitch, WHOLE, n: lambda acc, ROWS, COLS, K, S, x, table, q, zero, c0, w, wat, pitch, WHOLE, n:
+    _window(acc, ROWS, COLS, K, S, x, table, q, zero, c0, w, wat, pitch, WHOLE, n))
 overload(strip.finish_strip, inline="always", prefer_literal=True)(
-    lambda acc, COUNT, y, places, c0, low, high, n: lambda acc, COUNT, y, places, c0, low, high, n:
-    _finish_strip(acc, COUNT, y, places, c0, low, high, n))
+    lambda acc, COUNT, y, places, p, c0, low, high, WHOLE, n: lambda acc, COUNT, y, places, p, c0, low, high, WHOLE, n:
+    _finish_strip(acc, COUNT, y, places, p, c0, low, high, WHOLE, n))
 overload(strip.gradients, inline="always", prefer_literal=True)(
-    lambda acc, COLS, K, S, x, table, q, zero, c0, dy, places, n: lambda acc, COLS, K, S, x, table, q, zero, c0, dy, places, n:
-    _gradients(acc, COLS, K, S, x, table, q, zero, c0, dy, places, n))
+    lambda acc, COLS, K, S, x, table, q, zero, c0, dy, places, p, d0, WHOLE, n: lambda acc, COLS, K, S, x, table, q, zero, c0, dy, places, p, d0, WHOLE, n:
+    _gradients(acc, COLS, K, S, x, table, q, zero, c0, dy, places, p, d0, WHOLE, n))

@@ -100,7 +100,7 @@ def _rooms(p, n, c):
     (_, grid, _, _, (us, vs), _, _), (K, S, ROWS, COLS) = p, _tile(p)
     taps, pieces = len(us) * len(vs), max(1, min(threads.get_num_threads(), n * -(-grid[0] // ROWS)))
     table = taps // (K * K) * ((ROWS - 1) * S + K) * ((COLS - 1) * S + K)
-    return (((taps, _whole(c)), np.float32), ((_whole(c),), np.float32), ((pieces, max(1, table)), np.int64), ((pieces, ROWS * COLS), np.int64),
+    return (((taps, _whole(c)), np.float32), ((_whole(c),), np.float32), ((pieces, 2 * max(1, table)), np.int64), ((pieces, 2 * ROWS * COLS), np.int64),
             ((LANES,), np.float32)), pieces
 
 
@@ -109,8 +109,8 @@ def _weight_rooms(g):
     p = next(_passes(g, "forward"))
     K, S, _, COLS = _tile(p, most=1)
     pieces = max(1, min(threads.get_num_threads(), g.n * g.oh))
-    return (((pieces, _whole(g.f) * g.kh * g.kw), np.float32), ((pieces, g.kh * g.kw // K * ((COLS - 1) * S + K)), np.int64),
-            ((pieces, COLS), np.int64), ((LANES,), np.float32)), (p, K, S, COLS, pieces)
+    return (((pieces, _whole(g.f) * g.kh * g.kw), np.float32), ((pieces, 2 * g.kh * g.kw // K * ((COLS - 1) * S + K)), np.int64),
+            ((pieces, 2 * COLS), np.int64), ((LANES,), np.float32)), (p, K, S, COLS, pieces)
 
 
 def workspace_bytes(geometry, direction="forward", dtype=np.float32):
@@ -132,16 +132,20 @@ class _Pass:
     def __init__(self, p, x_shape, y_shape, w, bias):
         (n, h, wide, c), (origin, grid, step, out_step, (us, vs), rows, columns) = x_shape, p
         K, S, ROWS, COLS = _tile(p)
+        self.none = (slice(None), slice(origin[0], None, out_step[0]), slice(origin[1], None, out_step[1])) if not (us and vs) else None
         shapes, self.pieces = _rooms(p, n, c)
         packed, start, *memory = (select.scratch(shape, kind) for shape, kind in shapes)
         start[c:], start[:c], packed[:, c:], memory[-1][:] = 0, 0 if bias is None else bias, 0, 0
-        if us and vs:
+        if not self.none:
             packed[:, :c] = w[:, list(us)][:, :, list(vs)].reshape(c, -1).T                   # (F,KH,KW) -> (taps, F)
-        self.kernel, self.weights, self.work = planes.build(K, S, ROWS, COLS)[0], (packed.reshape(-1), start), n * grid[0] * grid[1] * c * len(packed) // 8
+        self.kernel, self.weights, self.work = planes.build(K, S, ROWS, COLS, int(c >= LANES))[0], (packed.reshape(-1), start), n * grid[0] * grid[1] * c * len(packed) // 8
         self.rest = (*memory, self.pieces, n, c, h, wide, *grid, *step, np.array(rows, np.int64), np.array(columns, np.int64),
                      1 if K > 1 else step[1], y_shape[1], y_shape[2], *origin, *out_step)
 
     def __call__(self, x, y, low=-np.inf, high=np.inf):
+        if self.none:                                                                         # a phase that no tap touches
+            y[self.none] = 0
+            return
         threads.run(self.kernel, self.pieces, x.reshape(-1), *self.weights, np.float32(low), np.float32(high), y.reshape(-1), *self.rest,
                     work=self.work)
 
@@ -206,7 +210,10 @@ def _fast_grad_weight(dy, x, g):
     shapes, ((_, _, _, _, _, rows, columns), K, S, COLS, pieces) = _weight_rooms(g)
     slabs, *memory = (select.scratch(shape, kind) for shape, kind in shapes)
     memory[-1][:] = 0
-    threads.run(planes.build(K, S, 1, COLS)[1], pieces, x.reshape(-1), dy.reshape(-1), slabs, *memory, pieces, g.n, g.f, g.h, g.w, g.oh, g.ow,
+    threads.run(planes.build(K, S, 1, COLS, int(g.f >= LANES))[1], pieces, x.reshape(-1), dy.reshape(-1), slabs, *memory, pieces, g.n, g.f, g.h, g.w, g.oh, g.ow,
                 g.sh, g.sw, np.array(rows, np.int64), np.array(columns, np.int64), 1 if K > 1 else g.sw, work=dy.size * g.kh * g.kw // 8)
     total = slabs.sum(axis=0).reshape(-1, g.kh * g.kw, LANES)                                  # (C-vectors, taps, LANES)
-    return np.ascontiguousarray(total.transpose(0, 2, 1).reshape(-1, g.kh, g.kw)[:g.f])
+    vectors = total.transpose(0, 2, 1)                                                         # (C-vectors, LANES, taps)
+    if g.f >= LANES and g.f % LANES:                                                           # the last vector began a little earlier
+        vectors = np.concatenate([vectors[:-1].reshape(-1, g.kh * g.kw), vectors[-1, -(g.f % LANES):]])
+    return np.ascontiguousarray(vectors.reshape(-1, g.kh, g.kw)[:g.f])

@@ -6,7 +6,8 @@ Depthwise convolution does KH·KW multiply-adds for each number it reads, few en
 serves every output whose window it lies in, and the K·K weights stay in registers: for K = 3, S = 1 and 2 x 8 outputs that is
 40 + 9 loads for 144 multiply-adds instead of 288. Where the pixels lie is read from a table, -1 standing for padding, so that
 borders need no loop of their own; the table serves all channels of the pixels. `gradients` is the product for the weights.
-ROWS, COLS, K and S are literals: their loops are unrolled while the kernel is compiled.
+ROWS, COLS, K and S are literals: their loops are unrolled while the kernel is compiled. So is WHOLE: 1 promises that n, the number
+of channels to take, is LANES, and no mask is needed.
 """
 import numpy as np
 
@@ -23,7 +24,7 @@ def pixel(x, table, q, c0, n):
     return np.zeros(LANES, np.float32) if table[q] < 0 else load_n(x, table[q] + c0, n)
 
 
-def window(acc, ROWS, COLS, K, S, x, table, q, zero, c0, w, wat, pitch, n):
+def window(acc, ROWS, COLS, K, S, x, table, q, zero, c0, w, wat, pitch, WHOLE, n):
     """acc[r·COLS + j] += Σ_{u,v} pixel(r·S + u, j·S + v) · w[wat + (u·K + v)·pitch …]; the table is row by row, (COLS-1)·S + K wide."""
     out, wide = list(acc), (COLS - 1) * S + K
     for a in range((ROWS - 1) * S + K):
@@ -37,18 +38,18 @@ def window(acc, ROWS, COLS, K, S, x, table, q, zero, c0, w, wat, pitch, n):
     return tuple(out)
 
 
-def finish_strip(acc, COUNT, y, places, c0, low, high, n):
-    """y[places[j] + c0 …] = clip(acc[j], low, high) for j < COUNT, the first n channels; places < 0 are left out."""
+def finish_strip(acc, COUNT, y, places, p, c0, low, high, WHOLE, n):
+    """y[places[p + j] + c0 …] = clip(acc[j], low, high) for j < COUNT, the first n channels; places < 0 are left out."""
     for j in range(COUNT):
-        if places[j] >= 0:
-            store_n(y, places[j] + c0, lower(higher(acc[j], splat(low)), splat(high)), n)
+        if places[p + j] >= 0:
+            store_n(y, places[p + j] + c0, lower(higher(acc[j], splat(low)), splat(high)), n)
 
 
-def gradients(acc, COLS, K, S, x, table, q, zero, c0, dy, places, n):
-    """acc[u·K + v] += Σ_j pixel(u, j·S + v) · dy[places[j] + c0 …], j < COLS: a strip's part of the weight gradient."""
+def gradients(acc, COLS, K, S, x, table, q, zero, c0, dy, places, p, d0, WHOLE, n):
+    """acc[u·K + v] += Σ_j pixel(u, j·S + v) · dy[places[p + j] + d0 …], j < COLS: a strip's part of the weight gradient."""
     out, wide = list(acc), (COLS - 1) * S + K
     for j in range(COLS):
-        gradient = pixel(dy, places, j, c0, n)
+        gradient = pixel(dy, places, p + j, d0, n)
         for u in range(K):
             for v in range(K):
                 out[u * K + v] = fma(pixel(x, table, q + u * wide + j * S + v, c0, n), gradient, out[u * K + v])

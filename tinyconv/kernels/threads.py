@@ -19,6 +19,7 @@ from importlib import import_module
 
 SMALL = 15_000          # elementary operations (about 5 microseconds) below which sharing a job costs more than it saves
 PATIENCE = 1_000_000    # clock cycles (about 0.4 milliseconds) for which a worker watches the mailbox before it sleeps
+MOST = 32               # pieces of a job
 _machinery = None       # the page `_launch`, once a job has been shared: it imports numba
 
 
@@ -43,7 +44,7 @@ class _Pool:
             self.bells = [queue.SimpleQueue() for _ in range(self.count - 1)]
             self.box, self.asleep = _machinery.mailbox(len(self.bells))
             for me, bell in enumerate(self.bells):
-                threading.Thread(target=self.work, args=(self.box, me, bell), daemon=True, name="tinyconv").start()
+                threading.Thread(target=self.work, args=(self.box, me + 1, bell), daemon=True, name="tinyconv").start()
         if self.asleep.any():
             for me, bell in enumerate(self.bells[:self.count - 1]):
                 if self.asleep[me]:
@@ -106,7 +107,7 @@ def run(kernel, tasks, *arguments, work=None):
     at a time has the pool; others wait. A kernel that is not compiled (a Python function) does its pieces one after the other.
     Errors: what a Python kernel raises; RuntimeError if a compiled one fails.
     """
-    parts = min(_pool.count, tasks)
+    parts = min(_pool.count, tasks, MOST)
     if parts <= 1 or work is not None and work < SMALL:
         kernel(0, tasks, *arguments)
         return
