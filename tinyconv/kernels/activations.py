@@ -57,7 +57,7 @@ def _flat(x):
 def clip(x, low, high):
     """min(max(x, low), high): any shape -> the same shape and memory order. Formula and cost: top of the page."""
     flat, shaped = _flat(x)
-    y = np.empty_like(flat)
+    y = layout.room(flat.shape, flat.dtype)
     low, high = x.dtype.type(low), x.dtype.type(high)
     if select.is_fast(x.dtype):
         threads.run(fast_clip, flat.size, flat, low, high, y, work=flat.size // 8)
@@ -75,7 +75,7 @@ def clip_grad(dy, x, low, high):
         gradient = layout.writable(dy).reshape(-1)
     low, high = x.dtype.type(low), x.dtype.type(high)
     if select.is_fast(x.dtype):
-        dx = np.empty_like(flat)
+        dx = layout.room(flat.shape, flat.dtype)
         threads.run(fast_clip_grad, flat.size, gradient, flat, low, high, dx, work=flat.size // 8)
     else:
         dx = np.zeros_like(flat)

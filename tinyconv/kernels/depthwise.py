@@ -159,9 +159,22 @@ class Forward:
         self.run = _Pass(next(_passes(g, "forward")), (g.n, g.h, g.w, g.f), self.shape, w[:, 0], bias)
 
     def __call__(self, x, low=-np.inf, high=np.inf):
-        y, g = np.empty(self.shape, np.float32), self.geometry
+        y, g = layout.room(self.shape), self.geometry
         self.run(x if g.f == g.c else np.repeat(x, g.f // g.c, axis=3), y, low, high)
         return y
+
+
+def plan(w, bias, geometry):
+    """`forward` with its weights laid out once: see `select.Algorithm.plan`."""
+    if not direct.multiplied(w, w.dtype):
+        raise ValueError("w must be finite: a plan multiplies padding by it")
+    run = Forward(w, bias, geometry)
+
+    def call(x, R=None, low=-np.inf, high=np.inf):
+        if R is None:
+            return layout.shaped(run(layout.nhwc(x), low, high))
+        return np.clip(layout.shaped(run(layout.nhwc(x))) + R, np.float32(low), np.float32(high))
+    return call
 
 
 def forward(x, w, bias, geometry):
@@ -181,7 +194,7 @@ def grad_input(dy, w, geometry):
         dx = np.zeros(g.x_shape, dy.dtype)
         conv_input(layout.nchw(dy), layout.writable(w[:, 0]), dx, g.sh, g.sw, g.top, g.left, g.dh, g.dw)
         return dx
-    dy, dx = layout.nhwc(dy), np.empty((g.n, g.h, g.w, g.f), np.float32)
+    dy, dx = layout.nhwc(dy), layout.room((g.n, g.h, g.w, g.f))
     for p in _passes(g, "grad_input"):
         _Pass(p, dy.shape, dx.shape, w[:, 0], None)(dy, dx)
     if g.f > g.c:

@@ -88,6 +88,14 @@ def multiplied(w, dtype):
     return select.is_fast(dtype) and math.isfinite(float(w.sum()))
 
 
+def plan(w, bias, geometry):
+    """`forward` with its weights packed once: see `select.Algorithm.plan`."""
+    if not multiplied(w, w.dtype):
+        raise ValueError("w must be finite: a plan multiplies padding by it")
+    run = indirect.Forward(w, None if bias is None else bias.copy(), geometry)
+    return lambda x, R=None, low=-np.inf, high=np.inf: layout.shaped(run(layout.nhwc(x), R if R is None else layout.nhwc(R), low, high))
+
+
 def forward(x, w, bias, geometry):
     """x (N,C,H,W), w (F,C/G,KH,KW), bias (F,) or None -> y (N,F,OH,OW). Cost: N*F*OH*OW*(C/G)*KH*KW multiply-adds."""
     if multiplied(w, x.dtype):

@@ -291,7 +291,7 @@ def forward(x, w, bias, geometry):
     start[:] = 0
     if bias is not None:
         start[:, :g.f // g.groups] = bias.reshape(g.groups, -1)
-    x, y = layout.nhwc(x).reshape(-1), np.empty((g.n, g.oh, g.ow, g.f), np.float32)
+    x, y = layout.nhwc(x).reshape(-1), layout.room((g.n, g.oh, g.ow, g.f))
     for k0, length, order in _chunks(g, depth):
         _pack(w, order, g, "forward", chunk, packed)
         threads.run(forward_bands, pieces, x, packed, start, y.reshape(-1), cols, tiles, pieces, band, k0, length, *_sizes(g),

@@ -255,7 +255,7 @@ class Forward:
         self.run = Pass(x_shape, self.shape, w, (g.oh, g.ow), (g.sh, g.sw), windows(g))
 
     def __call__(self, x, R=None, low=-np.inf, high=np.inf):
-        y = np.empty(self.shape, np.float32)
+        y = layout.room(self.shape)
         self.run(pad(x, self.around, self.geometry) if widened(self.geometry) else x, self.bias, y, R, low, high)
         return y
 
@@ -263,7 +263,7 @@ class Forward:
 def grad_input(dy, w, geometry):
     """dy (N,OH,OW,F), w (F,C/G,KH,KW) -> dx (N,H,W,C): one pass for each of the S·S phases of the image."""
     g = geometry
-    dx, none = np.empty((g.n, g.h, g.w, g.c), np.float32), np.zeros(g.c, np.float32)
+    dx, none = layout.room((g.n, g.h, g.w, g.c)), np.zeros(g.c, np.float32)
     swapped = w.reshape(g.groups, g.f // g.groups, g.c // g.groups, g.kh, g.kw).transpose(0, 2, 1, 3, 4)       # (G, C/G, F/G, KH, KW)
     for origin, grid, taps, offsets in phases(g):
         whole = len(taps) == g.kh * g.kw                                                       # no copy where every tap takes part

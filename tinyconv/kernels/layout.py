@@ -5,6 +5,8 @@ a pixel's channels then fill whole vectors whatever the kernel size, stride or p
 without copies: `nhwc(x)` is a view where the memory already lies so, and a copy (once, at the door) where it does not.
 Axes of length 1 have no order, so an image of one channel, or a 1x1 plane, is both layouts at once.
 """
+import math
+
 import numpy as np
 
 
@@ -32,7 +34,12 @@ def of(x):
 
 def nhwc(x):
     """(N,C,H,W) -> the same numbers as a C-contiguous (N,H,W,C) array: a view if x is channels-last, else a copy."""
-    return writable(x.transpose(0, 2, 3, 1))
+    x = x.transpose(0, 2, 3, 1)
+    if x.flags.c_contiguous and x.flags.writeable:
+        return x
+    y = room(x.shape, x.dtype)
+    y[...] = x
+    return y
 
 
 def nchw(x):
@@ -51,10 +58,22 @@ def shaped(y):
     return y.transpose(0, 3, 1, 2)
 
 
+def room(shape, dtype=np.float32):
+    """An uninitialised C-contiguous array that begins at a multiple of 64 bytes: a cache line, a 512-bit vector.
+
+    A vector that lies across two lines is loaded and stored twice; NumPy's own arrays begin anywhere.
+    """
+    dtype = np.dtype(dtype)
+    size = math.prod(shape if isinstance(shape, tuple) else (shape,)) * dtype.itemsize
+    memory = np.empty(size + 64, np.uint8)
+    first = -memory.__array_interface__["data"][0] % 64
+    return memory[first:first + size].view(dtype).reshape(shape)
+
+
 def empty(shape, dtype=np.float64):
     """An uninitialised array of shape (N,C,H,W) on channels-last memory."""
     n, c, h, w = shape
-    return shaped(np.empty((n, h, w, c), dtype))
+    return shaped(room((n, h, w, c), dtype))
 
 
 def zeros(shape, dtype=np.float64):

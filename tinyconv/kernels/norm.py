@@ -214,7 +214,7 @@ def batch_norm_apply(x, scale, shift):
     """
     if select.is_fast(x.dtype):
         pixels = _pixels(x)
-        y = np.empty(pixels.shape, x.dtype)
+        y = layout.room(pixels.shape, x.dtype)
         threads.run(fast_apply, len(y), pixels, layout.writable(scale), layout.writable(shift), y, work=x.size)
         return _as_planes(y, x)
     y = np.zeros(x.shape, x.dtype)
@@ -237,7 +237,7 @@ def batch_norm_grad(dy, x, mean, inv_std, gamma):
         dgamma = products * inv_std
         a = gamma * inv_std.astype(np.float64)
         steps = [v.astype(x.dtype) for v in (a, -a * inv_std * dgamma / m, -a * dbeta / m)]
-        dx = np.empty(pixels.shape, x.dtype)
+        dx = layout.room(pixels.shape, x.dtype)
         threads.run(fast_grad_apply, len(dx), g, pixels, mean, *steps, dx, work=3 * x.size)
         return _as_planes(dx, x), dgamma.astype(x.dtype), dbeta.astype(x.dtype)
     dy, x = layout.nchw(dy), layout.nchw(x)

@@ -57,6 +57,11 @@ def workspace_bytes(geometry, direction="forward", dtype=np.float32):
     return direct.workspace_bytes(geometry, direction, dtype)
 
 
+def plan(w, bias, geometry):
+    """`forward` with its weights packed once: see `select.Algorithm.plan`."""
+    return direct.plan(w, bias, geometry)
+
+
 def forward(x, w, bias, geometry):
     """x (N,C,H,W), w (F,C,1,1), bias (F,) or None -> y (N,F,H,W). Cost: N*H*W*F*C multiply-adds."""
     if select.is_fast(x.dtype):

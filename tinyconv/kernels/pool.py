@@ -236,7 +236,7 @@ def max_pool2d(x, geometry):
     g = geometry
     _never_empty(g)
     if select.mode() == "fast" and x.dtype in (np.float32, np.int8, np.uint8):
-        y = np.empty((g.n, g.oh, g.ow, g.c), x.dtype)
+        y = layout.room((g.n, g.oh, g.ow, g.c), x.dtype)
         index = np.empty(y.shape, np.int32)
         threads.run(fast_max, g.n * g.oh, layout.nhwc(x), y, index, *_steps(g), work=y.size * g.kh * g.kw)
         return layout.shaped(y), layout.shaped(index)
@@ -252,7 +252,7 @@ def max_pool2d_grad(dy, index, geometry):
     """
     g = geometry
     if select.is_fast(dy.dtype):
-        dx = np.empty((g.n, g.h, g.w, g.c), dy.dtype)
+        dx = layout.room((g.n, g.h, g.w, g.c), dy.dtype)
         threads.run(fast_max_grad, g.n * g.h, layout.nhwc(dy), layout.nhwc(index), dx, *_steps(g), work=dx.size + 2 * dy.size)
         return layout.shaped(dx)
     dx = np.zeros(g.x_shape, dy.dtype)

@@ -11,12 +11,13 @@ An algorithm is a page of this folder with five functions of the same names and 
 A page may hold several algorithms as objects with these functions (`inside` names the object), and a reference may be forward only
 (`directions`). A page is imported, and with it numba, when one of its functions is first called; this page imports neither.
 """
-import math
 import threading
 from dataclasses import dataclass
 from importlib import import_module
 
 import numpy as np
+
+from . import layout
 
 DIRECTIONS = ("forward", "grad_input", "grad_weight")
 MODES = ("fast", "plain")
@@ -70,6 +71,19 @@ class Algorithm:
         """y = conv(x, w) + bias. Errors: ValueError if the geometry is not supported."""
         self.require(geometry)
         return self.page.forward(x, w, bias, geometry)
+
+    def plan(self, w, bias, geometry):
+        """The forward pass made ready for one geometry and these weights: run(x (N,C,H,W), R=None, low=-inf, high=inf) gives
+        clip(conv(x, w) + bias + R, low, high). Pages that can, pack the weights once and keep their working memory."""
+        self.require(geometry)
+        if hasattr(self.page, "plan") and is_fast(w.dtype):
+            return self.page.plan(w, bias, geometry)
+        w, bias = w.copy(), None if bias is None else bias.copy()
+
+        def run(x, R=None, low=-np.inf, high=np.inf):
+            y = self.page.forward(x, w, bias, geometry)
+            return np.clip(y if R is None else y + R, w.dtype.type(low), w.dtype.type(high))
+        return run
 
     def grad_input(self, dy, w, geometry):
         """dx, the adjoint in x. Errors: ValueError if the geometry is not supported."""
@@ -175,12 +189,8 @@ def algorithm(name, geometry, direction="forward", dtype=np.float32):
 
 
 def scratch(shape, dtype=np.float32):
-    """Uninitialised working memory for a kernel, beginning at a multiple of 64 bytes (a cache line, a 512-bit vector).
+    """Uninitialised working memory for a kernel, beginning at a multiple of 64 bytes.
 
     Every page takes its working memory here, so that `workspace_bytes` can be held against what is really taken.
     """
-    dtype = np.dtype(dtype)
-    size = math.prod(shape if isinstance(shape, tuple) else (shape,)) * dtype.itemsize
-    room = np.empty(size + 64, np.uint8)
-    first = -room.ctypes.data % 64
-    return room[first:first + size].view(dtype).reshape(shape)
+    return layout.room(shape, dtype)

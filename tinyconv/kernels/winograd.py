@@ -230,26 +230,35 @@ class Winograd:
                     work=U.size)
         return U
 
-    def convolve(self, x, U, bias, geometry, R=None, low=-np.inf, high=np.inf):
-        """x (N,H,W,C), U from `pack` -> clip(conv + bias + R, low, high) as (N,OH,OW,F), fast."""
+    def convolve(self, geometry, U, bias=None):
+        """The convolution with filters U from `pack`, its working memory taken once: run(x (N,H,W,C), R=None, low=-inf, high=inf) gives
+        clip(conv + bias + R, low, high) as (N,OH,OW,F)."""
         g = geometry
         shapes, (block, splits, pieces) = self.rooms(g, "forward")
         V, S, d, e, rows, zero = (select.scratch(shape, kind) for shape, kind in shapes[3:])
         AT, _, BT = arrays(self.m, g.kh, np.float32)
-        y = np.empty((g.n, g.oh, g.ow, g.f), np.float32)
-        flat, zero[:] = y.reshape(-1), 0
-        threads.run(self.kernels(g)[0], pieces, x.reshape(-1), U, np.zeros(g.f, np.float32) if bias is None else bias,
-                    flat if R is None else R.reshape(-1), int(R is not None), np.float32(low), np.float32(high), flat, V, S, d, e, rows, zero, BT, AT,
-                    self.m, len(BT), pieces, block, splits, DEEP, g.n, g.h, g.w, g.c, g.f, g.oh, g.ow, g.top, g.left,
-                    work=y.size * g.c * g.kh**2 // 64)
-        return y
+        zero[:], kernel = 0, self.kernels(g)[0]
+        bias, shape = np.zeros(g.f, np.float32) if bias is None else bias, (g.n, g.oh, g.ow, g.f)
+        rest = (V, S, d, e, rows, zero, BT, AT, self.m, len(BT), pieces, block, splits, DEEP, g.n, g.h, g.w, g.c, g.f, g.oh, g.ow, g.top, g.left)
+
+        def run(x, R=None, low=-np.inf, high=np.inf):
+            y = layout.room(shape)
+            threads.run(kernel, pieces, x.reshape(-1), U, bias, bias if R is None else R.reshape(-1), int(R is not None), np.float32(low),
+                        np.float32(high), y.reshape(-1), *rest, work=y.size * g.c * g.kh**2 // 64)
+            return y
+        return run
+
+    def plan(self, w, bias, geometry):
+        """`forward` with its filters transformed once: see `select.Algorithm.plan`."""
+        run = self.convolve(geometry, self.pack(layout.writable(w), geometry), None if bias is None else bias.copy())
+        return lambda x, R=None, low=-np.inf, high=np.inf: layout.shaped(run(layout.nhwc(x), R if R is None else layout.nhwc(R), low, high))
 
     def forward(self, x, w, bias, geometry):
         """x (N,C,H,W), w (F,C,r,r), bias (F,) or None -> y (N,F,OH,OW)."""
         w = layout.writable(w)
         if select.is_fast(x.dtype):
             bias = None if bias is None else layout.writable(bias)
-            return layout.shaped(self.convolve(layout.nhwc(x), self.pack(w, geometry), bias, geometry))
+            return layout.shaped(self.convolve(geometry, self.pack(w, geometry), bias)(layout.nhwc(x)))
         y = conv(layout.nchw(x), w, geometry, self.m)
         return y if bias is None else y + bias[:, None, None]
 
@@ -257,7 +266,7 @@ class Winograd:
         """dy (N,F,OH,OW), w (F,C,r,r) -> dx (N,C,H,W): a forward pass."""
         if select.is_fast(dy.dtype):
             g = turned(geometry)
-            return layout.shaped(self.convolve(layout.nhwc(dy), self.pack(layout.writable(w), g, turn=True), None, g))
+            return layout.shaped(self.convolve(g, self.pack(layout.writable(w), g, turn=True))(layout.nhwc(dy)))
         return conv(layout.nchw(dy), turned_weights(w), turned(geometry), self.m)
 
     def grad_weight(self, dy, x, geometry):
