@@ -278,6 +278,7 @@ def test_fft_uses_powers_of_two_and_bounds_itself():
 def test_kernels_are_built_once():
     """The same kind and register tile is the same compiled pair: 3x3 has factored transforms for m 2 and 4, others take matrices."""
     g = conv2d_geometry((1, 8, 6, 6), (8, 8, 3, 3))
-    assert winograd.winograd4.kernels(g) is winograd_tiles.build(4) and winograd.winograd2.kernels(g) is winograd_tiles.build(2)
-    assert winograd.winograd4.kernels(g._replace(kh=5, kw=5)) is winograd_tiles.build(0) is winograd.Winograd(6).kernels(g)
+    rows = winograd.rows_for(1)
+    assert winograd.winograd4.kernels(g) is winograd_tiles.build(4, rows) and winograd.winograd2.kernels(g) is winograd_tiles.build(2, rows)
+    assert winograd.winograd4.kernels(g._replace(kh=5, kw=5)) is winograd_tiles.build(0, rows) is winograd.Winograd(6).kernels(g)
     assert [d for d in DIRECTIONS if d not in select.ALGORITHMS["winograd4"].directions] == []

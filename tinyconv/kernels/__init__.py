@@ -31,7 +31,7 @@ from .threads import get_num_threads, set_num_threads
 __all__ = [
     "ALGORITHMS", "adaptive_avg_pool2d", "adaptive_avg_pool2d_grad", "avg_pool2d", "avg_pool2d_grad", "batch_norm_apply",
     "batch_norm_grad", "batch_norm_statistics", "clip", "clip_grad", "conv2d", "conv2d_grad_input",
-    "conv2d_grad_weight", "get_num_threads", "integer", "matmul", "max_pool2d", "max_pool2d_grad", "mode", "set_num_threads", "use",
+    "conv2d_grad_weight", "get_num_threads", "integer", "matmul", "max_pool2d", "max_pool2d_grad", "mode", "plan_conv2d", "set_num_threads", "use",
 ]
 
 
@@ -93,6 +93,34 @@ def conv2d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1, algorithm
     if bias is not None:
         _shape("bias", bias, (geometry.f,))
     return _algorithm(algorithm, geometry, "forward", x.dtype).page.forward(x, w, bias, geometry)
+
+
+def plan_conv2d(x_shape, w, bias=None, stride=1, padding=0, dilation=1, groups=1, algorithm="auto"):
+    """The convolution of `conv2d` made ready for one shape and these weights: pack once, call often.
+
+    x_shape (N,C,H,W), the rest as `conv2d` -> plan; plan(x, R=None, low=-inf, high=inf) -> clip(conv2d(x, w, bias) + R, low, high), where R is a
+    residual of the result's shape. The weights are copied: later changes of w are not seen. One caller at a time may use a plan. Errors: as
+    `conv2d`; ValueError if w is not finite; by the plan, ValueError for another shape than x_shape.
+
+    >>> plan = plan_conv2d((1, 1, 3, 3), np.ones((1, 1, 3, 3), np.float32), padding=1)
+    >>> plan(np.ones((1, 1, 3, 3), np.float32), high=5)[0, 0, 0].tolist()
+    [4.0, 5.0, 4.0]
+    """
+    _floats(w=w, bias=bias)
+    geometry = conv2d_geometry(x_shape, w.shape, stride, padding, dilation, groups)
+    if bias is not None:
+        _shape("bias", bias, (geometry.f,))
+    if not np.isfinite(w).all():
+        raise ValueError("w must be finite: a plan multiplies padding by it")
+    run = _algorithm(algorithm, geometry, "forward", w.dtype).plan(w, bias, geometry)
+
+    def plan(x, R=None, low=-np.inf, high=np.inf):
+        if x.shape != geometry.x_shape or x.dtype != w.dtype:
+            raise ValueError(f"x must be {w.dtype} of shape {geometry.x_shape}, not {x.dtype} of shape {x.shape}")
+        if R is not None and R.shape != geometry.y_shape:
+            raise ValueError(f"R must have shape {geometry.y_shape}, not {R.shape}")
+        return run(x, R, low, high)
+    return plan
 
 
 def conv2d_grad_input(dy, w, x_shape, stride=1, padding=0, dilation=1, groups=1, algorithm="auto"):

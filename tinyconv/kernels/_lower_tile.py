@@ -110,31 +110,24 @@ def _finish(context, acc, MR, NV, C, places, q, column, n, bias, at, R, residual
 
 
 @intrinsic(prefer_literal=True)
-def _outer(context, acc, MR, NV, A, rows, q, hop, count, first, m, B, places, column, n):
+def _outer(context, acc, MR, NV, A, a, pitch_a, B, b, pitch_b, count):
     index = types.intp
-    signature = acc(acc, MR, NV, A, rows, index, index, index, index, index, B, places, index, index)
+    signature = acc(acc, MR, NV, A, index, index, B, index, index, index)
     mr, nv = MR.literal_value, NV.literal_value
 
     def emit(c, builder, s, v):
-        pA, prows, pB, pplaces = (pointer(c, builder, s.args[i], v[i]) for i in (3, 4, 10, 11))
-        q, hop, count, first, m, column, n = v[5], v[6], v[7], v[8], v[9], v[12], v[13]
+        first, second = builder.gep(pointer(c, builder, s.args[3], v[3]), [v[4]]), builder.gep(pointer(c, builder, s.args[6], v[6]), [v[7]])
         slots = [cgutils.alloca_once(builder, VECTOR) for _ in range(mr * nv)]
         for slot, value in zip(slots, cgutils.unpack_tuple(builder, v[0])):
             builder.store(value, slot)
-        last = builder.sub(m, I64(1))                    # rows behind the edge repeat the last one; nobody reads their sums
-        lanes = [builder.select(builder.icmp_signed("<", I64(i), m), I64(i), last) for i in range(mr)]
-        masks = [emit_mask(builder, n, LANES * j) for j in range(nv)]
-        with cgutils.for_range(builder, count) as loop:
-            at = builder.load(builder.gep(prows, [builder.add(q, builder.mul(hop, loop.index))]))
-            with builder.if_then(builder.icmp_signed(">=", at, I64(0)), likely=True):
-                start = builder.gep(pA, [builder.add(at, first)])
-                to = builder.add(builder.load(builder.gep(pplaces, [loop.index])), column)
-                columns = [emit_masked_load(builder, pB, builder.add(to, I64(LANES * j)), masks[j]) for j in range(nv)]
-                for i, lane in enumerate(lanes):
-                    a = emit_splat(builder, builder.load(builder.gep(start, [lane])))
-                    for j, x in enumerate(columns):
-                        slot = slots[i * nv + j]
-                        builder.store(emit_fma(builder, a, x, builder.load(slot)), slot)
+        with cgutils.for_range(builder, v[9]) as loop:
+            row, at = builder.gep(first, [builder.mul(loop.index, v[5])]), builder.mul(loop.index, v[8])
+            columns = [emit_load(builder, second, builder.add(at, I64(LANES * j))) for j in range(nv)]
+            for i in range(mr):
+                x = emit_splat(builder, builder.load(builder.gep(row, [I64(i)])))
+                for j, column in enumerate(columns):
+                    slot = slots[i * nv + j]
+                    builder.store(emit_fma(builder, x, column, builder.load(slot)), slot)
         return c.make_tuple(builder, s.return_type, [builder.load(slot) for slot in slots])
     return signature, emit
 
@@ -150,6 +143,5 @@ overload(tile.finish, inline="always", prefer_literal=True)(
     lambda acc, MR, NV, C, places, q, column, n, bias, at, R, residual, low, high:
     _finish(acc, MR, NV, C, places, q, column, n, bias, at, R, residual, low, high))
 overload(tile.outer, inline="always", prefer_literal=True)(
-    lambda acc, MR, NV, A, rows, q, hop, count, first, m, B, places, column, n:
-    lambda acc, MR, NV, A, rows, q, hop, count, first, m, B, places, column, n:
-    _outer(acc, MR, NV, A, rows, q, hop, count, first, m, B, places, column, n))
+    lambda acc, MR, NV, A, a, pitch_a, B, b, pitch_b, count: lambda acc, MR, NV, A, a, pitch_a, B, b, pitch_b, count:
+    _outer(acc, MR, NV, A, a, pitch_a, B, b, pitch_b, count))

@@ -75,7 +75,7 @@ def workspace_bytes(geometry, direction="forward", dtype=np.float32):
     """Packed weights, tables and partial sums of the fast kernels; for grad_weight a dw a thread; nothing in the plain ones."""
     if not select.is_fast(dtype):
         return 0
-    shapes = indirect_weight.rooms(geometry)[0] if direction == "grad_weight" else indirect.scratch_shapes(geometry, direction)
+    shapes = indirect_weight.rooms(geometry) if direction == "grad_weight" else indirect.scratch_shapes(geometry, direction)
     return sum(math.prod(shape) * np.dtype(kind).itemsize for shape, kind in shapes)
 
 
@@ -117,7 +117,9 @@ def grad_input(dy, w, geometry):
 def grad_weight(dy, x, geometry):
     """dy (N,F,OH,OW), x (N,C,H,W) -> dw (F,C/G,KH,KW). Cost: that of the forward pass."""
     if select.is_fast(dy.dtype):
-        return indirect_weight.grad_weight(layout.nhwc(dy), layout.nhwc(x), geometry)
+        dw, finite = indirect_weight.grad_weight(layout.nhwc(dy), layout.nhwc(x), geometry)
+        if finite:
+            return dw
     dw = np.zeros(geometry.w_shape, dy.dtype)
     conv_weight(layout.nchw(dy), layout.nchw(x), dw, *_steps(geometry))
     return dw

@@ -31,10 +31,13 @@ BLOCK = 8               # tiles of MR pixels in a task, at most
 
 
 @fast
-def walk(first, count, block, table, places, grid_h, grid_w, step_h, step_w, rows, columns, shifts, h, w, c, out_h, out_w, a, b,
+def walk(first, count, block, table, grid_h, grid_w, step_h, step_w, rows, columns, shifts, h, w, c, out_h, out_w, a, b,
          out_step_h, out_step_w, f):
-    """Fill table[r·taps + t] and places[r] for grid pixels first … first+count-1; -1 behind count. shifts[t] = (rows·W + columns)·C."""
-    taps = rows.size
+    """For grid pixels first … first+count-1: table[r·taps + t], and where the result goes in table[block·taps + r]; -1 behind count.
+
+    shifts[t] = (rows[t]·W + columns[t])·C.
+    """
+    taps, places = rows.size, table[block * rows.size:]
     image, i, j = first // (grid_h * grid_w), first // grid_w % grid_h, first % grid_w
     for r in range(count):
         top, left, base = i * step_h, j * step_w, ((image * h + i * step_h) * w + j * step_w) * c
@@ -59,7 +62,7 @@ def build(NV):
     NR = NV * LANES
 
     @fast
-    def panel(x, packed, base, bias, column, n, R, residual, low, high, y, table, place, partial, zero, count, deep, taps, cg, first):
+    def panel(x, packed, base, bias, column, n, R, residual, low, high, y, table, partial, zero, count, block, deep, taps, cg, first):
         """All terms of n filters from `column` on, for the `count` pixels of a block: y[place + column …] = clip(Σ + bias + R, low, high)."""
         wide, tall = min(cg, deep), max(1, deep // cg)              # channels, taps in one piece of the sum
         for t0 in range(0, max(taps, 1), tall):
@@ -72,7 +75,7 @@ def build(NV):
                         acc = multiply(acc, MR, NV, x, table, r * taps + t, taps, zero, first + c0, packed, base + (t * cg + c0) * NR,
                                        min(wide, cg - c0))
                     if ends:
-                        finish(acc, MR, NV, y, place, r, column, n, bias, column, R, residual, low, high)
+                        finish(acc, MR, NV, y, table, block * taps + r, column, n, bias, column, R, residual, low, high)
                     else:
                         keep(acc, MR, NV, partial, r * NR)
     return panel
@@ -82,7 +85,7 @@ wide_panel, narrow_panel = build(NV), build(1)
 
 
 @fast
-def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, tables, places, partials, zero, pieces, block, deep, splits, groups, c, cg, f,
+def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, tables, partials, zero, pieces, block, deep, splits, groups, c, cg, f,
              n, grid_h, grid_w, step_h, step_w, rows, columns, shifts, h, w, out_h, out_w, a, b, out_step_h, out_step_w):
     """Tasks: pieces. x (N,H,W,C), packed (G, panels, taps, terms, NR), y and R (N,OH,OW,F), all flat."""
     taps, fg, pixels = rows.size, f // groups, n * grid_h * grid_w
@@ -90,21 +93,21 @@ def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, tables, places,
     per = (panels + splits - 1) // splits
     units = (pixels + block - 1) // block * groups * splits
     for piece in range(lo, hi):
-        table, place, partial, known = tables[piece], places[piece], partials[piece], -1
+        table, partial, known = tables[piece], partials[piece], -1
         for unit in range(piece * units // pieces, (piece + 1) * units // pieces):
             at, g, s = unit // (groups * splits), unit // splits % groups, unit % splits
             count = min(block, pixels - at * block)
             if at != known:
-                walk(at * block, count, block, table, place, grid_h, grid_w, step_h, step_w, rows, columns, shifts, h, w, c,
+                walk(at * block, count, block, table, grid_h, grid_w, step_h, step_w, rows, columns, shifts, h, w, c,
                      out_h, out_w, a, b, out_step_h, out_step_w, f)
                 known = at
             for p in range(s * per, min(panels, (s + 1) * per)):
                 column, base, left = g * fg + p * NR, (g * panels + p) * taps * cg * NR, fg - p * NR
                 if left > LANES:
-                    wide_panel(x, packed, base, bias, column, min(NR, left), R, residual, low, high, y, table, place, partial, zero, count, deep,
+                    wide_panel(x, packed, base, bias, column, min(NR, left), R, residual, low, high, y, table, partial, zero, count, block, deep,
                                taps, cg, g * cg)
                 else:
-                    narrow_panel(x, packed, base, bias, column, left, R, residual, low, high, y, table, place, partial, zero, count, deep,
+                    narrow_panel(x, packed, base, bias, column, left, R, residual, low, high, y, table, partial, zero, count, block, deep,
                                  taps, cg, g * cg)
 
 
@@ -134,66 +137,59 @@ def cut(tiles, groups, panels, pieces):
     return best[1:] if best else (1, 1)
 
 
-def rooms(groups, pixels, taps, depth, fg):
-    """Shapes and types of the scratch of one pass: packed weights, tables, places, partial sums, a row of zeros; how the work is cut.
-
-    taps of `depth` terms each, fg filters a group. Returns ((shape, type), …), (block, splits, pieces).
-    """
-    panels, pieces = -(-fg // NR), threads.get_num_threads()
-    tiles, splits = cut(-(-pixels // MR), groups, panels, pieces)
-    block = tiles * MR
-    pieces = min(pieces, -(-pixels // block) * groups * splits)
-    shapes = (((groups, panels, taps, depth, NR), np.float32), ((pieces, max(taps, 1) * block), np.int64), ((pieces, block), np.int64),
-              ((pieces, block * NR), np.float32), ((depth,), np.float32))
-    return shapes, (block, splits, pieces)
-
-
 @fast
-def pack_panels(lo, hi, w, packed):
-    """Tasks: panels of all groups. w (G, F/G, terms, taps) -> packed (G, panels, taps·terms·NR), missing filters 0; a narrow panel has
-    LANES columns."""
-    fg, terms, taps, panels = w.shape[1], w.shape[2], w.shape[3], packed.shape[1]
+def pack_panels(lo, hi, w, packed, groups, fg, step_g, step_f, terms, taps):
+    """Tasks: panels of all groups. packed (G, panels, taps·terms·NR), missing filters 0; a narrow panel has LANES columns.
+
+    Number k of tap t of filter f lies at w[g·step_g + f·step_f + terms[k] + taps[t]].
+    """
+    panels = packed.shape[0] // groups
     for task in range(lo, hi):
-        source, target, first = w[task // panels], packed[task // panels, task % panels], task % panels * NR
-        count = min(NR, fg - first)
+        target, first = packed[task], task % panels * NR
+        start, count = task // panels * step_g + first * step_f, min(NR, fg - first)
         width = NR if count > LANES else LANES
-        for k in range(terms):
-            for t in range(taps):
-                row = target[(t * terms + k) * width:(t * terms + k + 1) * width]
+        for k in range(terms.size):
+            for t in range(taps.size):
+                source, to = start + terms[k] + taps[t], (t * terms.size + k) * width
                 for j in range(count):
-                    row[j] = source[first + j, k, t]
+                    target[to + j] = w[source + j * step_f]
                 for j in range(count, width):
-                    row[j] = 0
+                    target[to + j] = 0
 
 
-def pack(w, packed):
-    """Weights (G, F/G, terms, taps) -> packed (G, panels, taps, terms, NR): NR filters side by side, missing ones 0."""
-    threads.run(pack_panels, packed.shape[0] * packed.shape[1], layout.writable(w), packed.reshape(*packed.shape[:2], -1), work=packed.size)
+class Scheme:
+    """What one pass does, as far as shapes tell: scratch, cut of the work, tables of offsets. Made once a geometry and thread count.
 
-
-class Pass:
-    """One pass over all grid pixels: weights packed, places of its taps noted, working memory taken; then called again and again.
-
-    x (N,H,W,C) and y (N,OH,OW,F) by their shapes, w (G, F/G, terms, taps); grid (rows, columns) of pixels, step (vertical, horizontal),
+    x (N,H,W,C) and y (N,OH,OW,F) by their shapes; weights (groups, filters a group, step of groups, step of filters, offsets of terms,
+    offsets of taps) say where in w the numbers lie (`pack_panels`); grid (rows, columns) of pixels, step (vertical, horizontal),
     offsets (rows, columns) a tap, origin and out_step of what is written: the formula at the top of the page.
     """
 
-    def __init__(self, x_shape, y_shape, w, grid, step, offsets, origin=(0, 0), out_step=(1, 1)):
-        (n, h, wide, c), (_, oh, ow, f), (groups, fg, depth, taps) = x_shape, y_shape, w.shape
-        pixels = n * grid[0] * grid[1]
-        shapes, (block, splits, self.pieces) = rooms(groups, pixels, taps, depth, fg)
-        packed, *memory = (select.scratch(shape, kind) for shape, kind in shapes)
-        pack(w, packed)
-        memory[-1][:] = 0
-        self.packed, self.work = packed.reshape(-1), pixels * f * depth * taps // 32
+    def __init__(self, count, x_shape, y_shape, weights, grid, step, offsets, origin=(0, 0), out_step=(1, 1)):
+        (n, h, wide, c), (_, oh, ow, f), (groups, fg, step_g, step_f, terms, taps) = x_shape, y_shape, weights
+        depth, pixels, panels = len(terms), n * grid[0] * grid[1], -(-fg // NR)
+        tiles, splits = cut(-(-pixels // MR), groups, panels, count)
+        block = tiles * MR
+        pieces = self.pieces = min(count, -(-pixels // block) * groups * splits)
+        self.rooms = (((groups * panels, len(taps) * depth * NR), np.float32), ((pieces, (len(taps) + 1) * block), np.int64),
+                      ((pieces, block * NR), np.float32))
+        self.packing = groups, fg, step_g, step_f, np.array(terms, np.int64), np.array(taps, np.int64)
         rows, columns = (np.array(o, np.int64) for o in offsets)
-        shifts = (rows * wide + columns) * c
-        self.rest = (*memory, self.pieces, block, DEEP, splits, groups, c, depth, f, n, *grid, *step, rows, columns,
-                     shifts, h, wide, oh, ow, *origin, *out_step)
+        self.rest = (np.zeros(depth, np.float32), pieces, block, DEEP, splits, groups, c, depth, f, n, *grid, *step, rows, columns,
+                     (rows * wide + columns) * c, h, wide, oh, ow, *origin, *out_step)
+        self.work = pixels * f * depth * len(taps) // 32
 
-    def __call__(self, x, bias, y, R=None, low=-np.inf, high=np.inf):
-        threads.run(convolve, self.pieces, x.reshape(-1), self.packed, bias, bias if R is None else R.reshape(-1), int(R is not None),
-                    np.float32(low), np.float32(high), y.reshape(-1), *self.rest, work=self.work)
+    def ready(self, w):
+        """The scratch, w (flat, C-order) packed in the first of it."""
+        memory = [select.scratch(shape, kind) for shape, kind in self.rooms]
+        threads.run(pack_panels, len(memory[0]), w, memory[0], *self.packing, work=memory[0].size)
+        return memory
+
+    def run(self, memory, x, bias, y, R=None, low=-np.inf, high=np.inf):
+        """The pass itself; all arrays flat or C-contiguous."""
+        packed, tables, partials = memory
+        threads.run(convolve, self.pieces, x.reshape(-1), packed.reshape(-1), bias, bias if R is None else R.reshape(-1), int(R is not None),
+                    np.float32(low), np.float32(high), y.reshape(-1), tables, partials, *self.rest, work=self.work)
 
 
 def widened(g):
@@ -206,10 +202,24 @@ def padded_shape(g):
     return g.n, g.h + g.top + g.bottom, g.w + g.left + g.right, g.c
 
 
+@fast
+def pad_rows(lo, hi, x, room, top, left, h, row):
+    """Tasks: rows of the copy. x (N·H, row) -> room (N·(H + padding), longer rows), zeros around."""
+    tall = room.shape[0] // (x.shape[0] // h)
+    for task in range(lo, hi):
+        target, i = room[task], task % tall - top
+        if i < 0 or i >= h:
+            target[:] = 0
+        else:
+            source, target[:left], target[left + row:] = x[task // tall * h + i], 0, 0
+            for j in range(row):
+                target[left + j] = source[j]
+
+
 def pad(x, room, g):
     """The copy itself, zeros around the picture."""
-    room[:] = 0
-    room[:, g.top:g.top + g.h, g.left:g.left + g.w] = x
+    threads.run(pad_rows, room.shape[0] * room.shape[1], x.reshape(g.n * g.h, -1), room.reshape(room.shape[0] * room.shape[1], -1), g.top,
+                g.left * g.c, g.h, g.w * g.c, work=room.size // 4)
     return room
 
 
@@ -220,24 +230,38 @@ def windows(g):
     return [u * g.dh - g.top for u in range(g.kh) for _ in range(g.kw)], [v * g.dw - g.left for _ in range(g.kh) for v in range(g.kw)]
 
 
+@lru_cache(maxsize=4096)
 def phases(g):
     """grad_input's passes: ((a, b), grid, taps (u, v), offsets) for every phase of the image."""
+    found = []
     for a in range(min(g.sh, g.h)):
         us = [u for u in range(g.kh) if (a + g.top - u * g.dh) % g.sh == 0]
         for b in range(min(g.sw, g.w)):
             taps = [(u, v) for u in us for v in range(g.kw) if (b + g.left - v * g.dw) % g.sw == 0]
             offsets = [(a + g.top - u * g.dh) // g.sh for u, _ in taps], [(b + g.left - v * g.dw) // g.sw for _, v in taps]
-            yield (a, b), (-(-(g.h - a) // g.sh), -(-(g.w - b) // g.sw)), taps, offsets
+            found.append(((a, b), (-(-(g.h - a) // g.sh), -(-(g.w - b) // g.sw)), taps, offsets))
+    return found
+
+
+@lru_cache(maxsize=4096)
+def schemes(g, direction, count):
+    """The passes of "forward" or "grad_input" for `count` threads."""
+    fg, cg, window = g.f // g.groups, g.c // g.groups, g.kh * g.kw
+    if direction == "forward":
+        terms, taps, shape = range(0, cg * window, window), range(window), (g.n, g.h, g.w, g.c)
+        if widened(g):
+            terms, taps, shape = [c * window + v for v in range(g.kw) for c in range(g.c)], range(0, window, g.kw), padded_shape(g)
+        weights = g.groups, fg, fg * cg * window, cg * window, terms, taps
+        return [Scheme(count, shape, (g.n, g.oh, g.ow, g.f), weights, (g.oh, g.ow), (g.sh, g.sw), windows(g))]
+    return [Scheme(count, (g.n, g.oh, g.ow, g.f), (g.n, g.h, g.w, g.c),
+                   (g.groups, cg, fg * cg * window, window, range(0, fg * cg * window, cg * window), [u * g.kw + v for u, v in taps]),
+                   grid, (1, 1), offsets, origin, (g.sh, g.sw)) for origin, grid, taps, offsets in phases(g)]
 
 
 def scratch_shapes(g, direction):
-    """Everything `forward` or `grad_input` takes from select.scratch: ((shape, type), …)."""
-    fg, cg = g.f // g.groups, g.c // g.groups
-    if direction == "forward":
-        taps, depth = (g.kh, g.kw * g.c) if widened(g) else (g.kh * g.kw, cg)
-        around = [(padded_shape(g), np.float32)] if widened(g) else []
-        return around + list(rooms(g.groups, g.n * g.oh * g.ow, taps, depth, fg)[0])
-    return [room for _, grid, taps, _ in phases(g) for room in rooms(g.groups, g.n * grid[0] * grid[1], len(taps), fg, cg)[0]]
+    """Everything `Forward` or `grad_input` takes from select.scratch: ((shape, type), …)."""
+    around = [(padded_shape(g), np.float32)] if direction == "forward" and widened(g) else []
+    return around + [room for scheme in schemes(g, direction, threads.get_num_threads()) for room in scheme.rooms]
 
 
 class Forward:
@@ -245,28 +269,22 @@ class Forward:
 
     def __init__(self, w, bias, geometry):
         g = self.geometry = geometry
-        if widened(g):
-            self.around = select.scratch(padded_shape(g))
-            w = w.transpose(0, 3, 1, 2).reshape(1, g.f, g.kw * g.c, g.kh)                          # terms (v, c), taps u
-        else:
-            w = w.reshape(g.groups, g.f // g.groups, g.c // g.groups, g.kh * g.kw)
+        self.around = select.scratch(padded_shape(g)) if widened(g) else None
         self.shape, self.bias = (g.n, g.oh, g.ow, g.f), np.zeros(g.f, np.float32) if bias is None else bias
-        x_shape = padded_shape(g) if widened(g) else (g.n, g.h, g.w, g.c)
-        self.run = Pass(x_shape, self.shape, w, (g.oh, g.ow), (g.sh, g.sw), windows(g))
+        self.scheme = schemes(g, "forward", threads.get_num_threads())[0]
+        self.memory = self.scheme.ready(layout.writable(w).reshape(-1))
 
     def __call__(self, x, R=None, low=-np.inf, high=np.inf):
         y = layout.room(self.shape)
-        self.run(pad(x, self.around, self.geometry) if widened(self.geometry) else x, self.bias, y, R, low, high)
+        x = x if self.around is None else pad(x, self.around, self.geometry)
+        self.scheme.run(self.memory, x, self.bias, y, R, low, high)
         return y
 
 
 def grad_input(dy, w, geometry):
     """dy (N,OH,OW,F), w (F,C/G,KH,KW) -> dx (N,H,W,C): one pass for each of the S·S phases of the image."""
-    g = geometry
+    g, w = geometry, layout.writable(w).reshape(-1)
     dx, none = layout.room((g.n, g.h, g.w, g.c)), np.zeros(g.c, np.float32)
-    swapped = w.reshape(g.groups, g.f // g.groups, g.c // g.groups, g.kh, g.kw).transpose(0, 2, 1, 3, 4)       # (G, C/G, F/G, KH, KW)
-    for origin, grid, taps, offsets in phases(g):
-        whole = len(taps) == g.kh * g.kw                                                       # no copy where every tap takes part
-        chosen = swapped.reshape(*swapped.shape[:3], -1) if whole else swapped[:, :, :, [u for u, _ in taps], [v for _, v in taps]]
-        Pass(dy.shape, dx.shape, chosen, grid, (1, 1), offsets, origin, (g.sh, g.sw))(dy, none, dx)
+    for scheme in schemes(g, "grad_input", threads.get_num_threads()):
+        scheme.run(scheme.ready(w), dy, none, dx)
     return dx

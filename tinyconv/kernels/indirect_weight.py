@@ -1,91 +1,130 @@
 """The gradient in the weights from channels-last memory: the same tables, the sum running over pixels.
 
-    dw[t, c, f] = Σ_p x[table[t, p] + c] · dy[place[p] + f]             t taps, c channels, f filters, p pixels
+    dw[t, c, f] = Σ_p x[table[t, p] + c] · dy[p, f]             t taps, c channels, f filters, p pixels
 
 A tile holds MR neighbouring channels x NR filters of one tap in registers; for each pixel it broadcasts MR numbers of x and loads NV
-vectors of dy (`tile.outer`). A task takes a range of pixels, a block of them at a time so that their dy stays in the first cache,
-and adds into a slab of its own; the slabs are summed at the end in their order, so that the result does not depend on who was faster.
-Cost: N OH OW F (C/G) KH KW multiply-adds. Bound by: FMA; with few channels, by the loads of x. Scratch: a copy of dw for each thread.
+vectors of dy (`tile.outer`). The numbers of a block of pixels are laid side by side first, dy once a block, x once a tap and MR channels: read
+where they lie, pixels 2^k bytes apart would fall on the same few lines of the cache, and padding would need a test for each.
+Threads share the pixels, each with a slab of sums of its own, added at the end in their order; or, where pixels are few and filters
+many, the filters. Either way the result does not depend on who was faster.
+
+Padding is multiplied as zeros. That is wrong only where dy is not finite, and then a NaN stays in the result: `finite` says so.
+Cost: N OH OW F (C/G) KH KW multiply-adds. Bound by: FMA; with few filters, by the copies of x. Scratch: a copy of dw for each thread.
 """
+from functools import lru_cache
+
 import numpy as np
 
-from . import select, threads
+from . import layout, select, threads
 from ._jit import fast
-from .indirect import pad, padded_shape, walk, widened, windows
-from .simd import LANES
+from .indirect import pad, padded_shape, schemes, walk, widened, windows
+from .simd import LANES, load_n, store
 from .tile import MR, NR, NV, keep, outer, resume
 
-BLOCK = 64              # pixels summed before the sums are put back
-
-
-def build(NV):
-    """The sums of one panel of NV vectors of filters, every tap and channel; compiled on first use."""
-    @fast
-    def panel(x, dy, slab, at, table, place, count, taps, cg, first, column, n):
-        """slab[at + (t, part)·MR·NR …] += Σ_p x[table[p, t] + first + part·MR …] · dy[place[p] + column …], the first n filters."""
-        for t in range(taps):
-            for c0 in range(0, cg, MR):
-                acc = resume(MR, NV, slab, at)
-                acc = outer(acc, MR, NV, x, table, t, taps, count, first + c0, min(MR, cg - c0), dy, place, column, n)
-                keep(acc, MR, NV, slab, at)
-                at += MR * NR
-    return panel
-
-
-wide_panel, narrow_panel = build(NV), build(1)
+BLOCK = 128                         # pixels summed before the sums are put back
+PITCH = -(-MR // LANES) * LANES     # numbers of x for one pixel, in whole vectors
+ROOM = MR * NR                      # numbers of one tile of sums
 
 
 @fast
-def weight_grad(lo, hi, x, dy, slabs, tables, places, pieces, block, groups, c, cg, f, n, oh, ow, sh, sw, rows, columns, shifts, h, w):
-    """Tasks: pieces. x (N,H,W,C) and dy (N,OH,OW,F) flat; slabs (pieces, G·panels·taps·parts·MR·NR), zeroed here."""
-    taps, fg, pixels = rows.size, f // groups, n * oh * ow
-    panels, parts = (fg + NR - 1) // NR, (cg + MR - 1) // MR
+def gather(x, table, t, taps, first, n, count, tile):
+    """tile[p·PITCH + i] = x[table[p, t] + first + i] for i < n and count pixels; zeros behind n, and on padding."""
+    for p in range(count):
+        at = table[p * taps + t]
+        for j in range(0, PITCH, LANES):
+            store(tile, p * PITCH + j, load_n(x, at + first + j, n - j if at >= 0 else 0))
+
+
+@fast
+def gather_filters(dy, p0, count, f, first, n, to, rows):
+    """rows[to + p·NR + j] = dy[p0 + p, first + j] for j < n and count pixels, zeros behind n."""
+    for p in range(count):
+        for j in range(0, NR, LANES):
+            store(rows, to + p * NR + j, load_n(dy, (p0 + p) * f + first + j, n - j))
+
+
+@fast
+def weight_grad(lo, hi, x, dy, slabs, tables, tiles, rows_dy, pieces, by_filters, groups, c, cg, f, n, oh, ow, sh, sw, rows, columns, shifts,
+                h, w):
+    """Tasks: pieces. x (N,H,W,C) and dy (N,OH,OW,F) flat; a slab (G·panels, taps, parts, MR·NR), zeroed here."""
+    taps, fg, pixels, parts = rows.size, f // groups, n * oh * ow, (cg + MR - 1) // MR
+    panels = (fg + NR - 1) // NR
     for piece in range(lo, hi):
-        slab, table, place = slabs[piece], tables[piece], places[piece]
-        for i in range(slab.size):
-            slab[i] = 0
-        last = (piece + 1) * pixels // pieces
-        for p0 in range(piece * pixels // pieces, last, block):
-            count = min(block, last - p0)
-            walk(p0, count, count, table, place, oh, ow, sh, sw, rows, columns, shifts, h, w, c, oh, ow, 0, 0, 1, 1, f)
-            for g in range(groups):
-                for p in range(panels):
-                    at, left = (g * panels + p) * taps * parts * MR * NR, fg - p * NR
-                    if left > LANES:
-                        wide_panel(x, dy, slab, at, table, place, count, taps, cg, g * cg, g * fg + p * NR, left)
-                    else:
-                        narrow_panel(x, dy, slab, at, table, place, count, taps, cg, g * cg, g * fg + p * NR, left)
+        begin, end, p_begin, p_end = 0, groups * panels, piece * pixels // pieces, (piece + 1) * pixels // pieces
+        if by_filters:
+            begin, end, p_begin, p_end = piece * end // pieces, (piece + 1) * end // pieces, 0, pixels
+        slab, table, tile, mine = slabs[0 if by_filters else piece], tables[piece], tiles[piece], rows_dy[piece]
+        slab[begin * taps * parts * ROOM:end * taps * parts * ROOM] = 0
+        for p0 in range(p_begin, p_end, BLOCK):
+            count = min(BLOCK, p_end - p0)
+            walk(p0, count, count, table, oh, ow, sh, sw, rows, columns, shifts, h, w, c, oh, ow, 0, 0, 1, 1, f)
+            for panel in range(begin, end):
+                gather_filters(dy, p0, count, f, panel // panels * fg + panel % panels * NR, fg - panel % panels * NR, (panel - begin) * BLOCK * NR, mine)
+            for g in range(begin // panels, (end + panels - 1) // panels):
+                for t in range(taps):
+                    for part in range(parts):
+                        gather(x, table, t, taps, g * cg + part * MR, min(MR, cg - part * MR), count, tile)
+                        for panel in range(max(begin, g * panels), min(end, (g + 1) * panels)):
+                            at, to = ((panel * taps + t) * parts + part) * ROOM, (panel - begin) * BLOCK * NR
+                            if fg - panel % panels * NR > LANES:
+                                keep(outer(resume(MR, NV, slab, at), MR, NV, tile, 0, PITCH, mine, to, NR, count), MR, NV, slab, at)
+                            else:
+                                keep(outer(resume(MR, 1, slab, at), MR, 1, tile, 0, PITCH, mine, to, NR, count), MR, 1, slab, at)
+
+
+@fast
+def unpack_panels(lo, hi, slabs, dw, nothing, groups, fg, step_g, step_f, terms, taps):
+    """Tasks: panels of all groups. dw, as `indirect.pack_panels` reads w, = the sum of the slabs in their order; nothing[panel] = 0·Σ."""
+    panels, parts = nothing.size // groups, (terms.size + MR - 1) // MR
+    for task in range(lo, hi):
+        start, count = task // panels * step_g + task % panels * NR * step_f, min(NR, fg - task % panels * NR)
+        width, seen = NR if count > LANES else LANES, np.float32(0)
+        for t in range(taps.size):
+            for k in range(terms.size):
+                at, to = ((task * taps.size + t) * parts + k // MR) * ROOM + k % MR * width, start + terms[k] + taps[t]
+                for j in range(count):
+                    total = slabs[0, at + j]
+                    for s in range(1, slabs.shape[0]):
+                        total += slabs[s, at + j]
+                    dw[to + j * step_f] = total
+                    seen += total * np.float32(0)
+        nothing[task] = seen
+
+
+@lru_cache(maxsize=4096)
+def scheme(g, count):
+    """Scratch ((shape, type), …), pieces, the kernel's last arguments and how dw lies, for `count` threads."""
+    taps, depth = (g.kh, g.kw * g.c) if widened(g) else (g.kh * g.kw, g.c // g.groups)
+    fg, pixels, parts = g.f // g.groups, g.n * g.oh * g.ow, -(-depth // MR)
+    panels = g.groups * -(-fg // NR)
+    by_filters = pixels <= 4 * fg and panels >= count and (panels % count == 0 or panels >= 4 * count)
+    pieces = count if by_filters else max(1, min(count, pixels // 16))
+    mine = -(-panels // pieces) if by_filters else panels
+    rooms = (((1 if by_filters else pieces, panels * taps * parts * ROOM), np.float32), ((pieces, (taps + 1) * BLOCK), np.int64),
+             ((pieces, BLOCK * PITCH), np.float32), ((pieces, mine * BLOCK * NR), np.float32))
+    wide = padded_shape(g)[2] if widened(g) else g.w
+    rows, columns = (np.array(o, np.int64) for o in windows(g))
+    rest = (pieces, int(by_filters), g.groups, g.c, depth, g.f, g.n, g.oh, g.ow, g.sh, g.sw, rows, columns, (rows * wide + columns) * g.c,
+            padded_shape(g)[1] if widened(g) else g.h, wide)
+    return ([(padded_shape(g), np.float32)] if widened(g) else []), rooms, pieces, rest, schemes(g, "forward", count)[0].packing, panels
 
 
 def rooms(g):
-    """Shapes and types of the scratch: (a padded copy of few-channel pictures,) slabs, tables, places; and how the work is cut."""
-    taps, depth = (g.kh, g.kw * g.c) if widened(g) else (g.kh * g.kw, g.c // g.groups)
-    panels, parts, pixels = -(-(g.f // g.groups) // NR), -(-depth // MR), g.n * g.oh * g.ow
-    pieces = max(1, min(threads.get_num_threads(), pixels // 16))
-    shapes = [((pieces, g.groups * panels * taps * parts * MR * NR), np.float32), ((pieces, taps * BLOCK), np.int64), ((pieces, BLOCK), np.int64)]
-    return ([(padded_shape(g), np.float32)] if widened(g) else []) + shapes, (taps, depth, panels, parts, pieces)
+    """Shapes and types of the scratch."""
+    around, rooms, *_ = scheme(g, threads.get_num_threads())
+    return [*around, *rooms]
 
 
 def grad_weight(dy, x, geometry):
-    """dy (N,OH,OW,F), x (N,H,W,C) -> dw (F,C/G,KH,KW), the sum over all pixels; same thread count, same bits.
+    """dy (N,OH,OW,F), x (N,H,W,C) -> dw (F,C/G,KH,KW), the sum over all pixels, and whether it is finite.
 
     Cost: N OH OW F (C/G) KH KW multiply-adds; scratch as `rooms` says. The formula is at the top of the page.
     """
     g = geometry
-    shapes, (taps, depth, panels, parts, pieces) = rooms(g)
-    x = pad(x, select.scratch(padded_shape(g)), g) if widened(g) else x
-    slabs, tables, places = (select.scratch(shape, kind) for shape, kind in shapes[-3:])
-    rows, columns = (np.array(o, np.int64) for o in windows(g))
-    threads.run(weight_grad, pieces, x.reshape(-1), dy.reshape(-1), slabs, tables, places, pieces, BLOCK, g.groups, g.c, depth, g.f, g.n, g.oh, g.ow,
-                g.sh, g.sw, rows, columns, (rows * x.shape[2] + columns) * g.c, x.shape[1], x.shape[2],
-                work=g.n * g.oh * g.ow * g.f * depth * taps // 32)
-    total = slabs[0] if pieces == 1 else slabs.sum(axis=0)                                        # in the order of the pieces
-    total, fg = total.reshape(g.groups, panels, taps, parts, MR * NR), g.f // g.groups
-    dw = np.empty((g.groups, fg, depth, taps), np.float32)
-    for p in range(panels):
-        count, width = min(NR, fg - p * NR), NR if fg - p * NR > LANES else LANES
-        tiles = total[:, p, ..., :MR * width].reshape(g.groups, taps, parts * MR, width)
-        dw[:, p * NR:p * NR + count] = tiles[:, :, :depth, :count].transpose(0, 3, 2, 1)
-    if widened(g):
-        return np.ascontiguousarray(dw.reshape(g.f, g.kw, g.c, g.kh).transpose(0, 2, 3, 1))
-    return dw.reshape(g.f, depth, g.kh, g.kw)
+    around, rooms, pieces, rest, packing, panels = scheme(g, threads.get_num_threads())
+    x = pad(x, select.scratch(padded_shape(g)), g) if around else x
+    slabs, *memory = (select.scratch(shape, kind) for shape, kind in rooms)
+    threads.run(weight_grad, pieces, x.reshape(-1), dy.reshape(-1), slabs, *memory, *rest, work=dy.size * g.c // g.groups * g.kh * g.kw // 32)
+    dw, nothing = layout.room(g.w_shape), np.empty(panels, np.float32)
+    threads.run(unpack_panels, panels, slabs, dw.reshape(-1), nothing, *packing, work=dw.size)
+    return dw, not np.isnan(nothing).any()

@@ -64,10 +64,10 @@ def room(shape, dtype=np.float32):
     A vector that lies across two lines is loaded and stored twice; NumPy's own arrays begin anywhere.
     """
     dtype = np.dtype(dtype)
-    size = math.prod(shape if isinstance(shape, tuple) else (shape,)) * dtype.itemsize
-    memory = np.empty(size + 64, np.uint8)
-    first = -memory.__array_interface__["data"][0] % 64
-    return memory[first:first + size].view(dtype).reshape(shape)
+    count = math.prod(shape if isinstance(shape, tuple) else (shape,))
+    memory = np.empty(count + 64 // dtype.itemsize, dtype)
+    first = -memory.__array_interface__["data"][0] % 64 // dtype.itemsize
+    return memory[first:first + count].reshape(shape)
 
 
 def empty(shape, dtype=np.float64):

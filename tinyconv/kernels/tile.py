@@ -65,21 +65,14 @@ def finish(acc, MR, NV, C, places, q, column, n, bias, at, R, residual, low, hig
             C[place] = np.where(y < low, low, np.where(y > high, high, y))
 
 
-def outer(acc, MR, NV, A, rows, q, hop, count, first, m, B, places, column, n):
-    """acc[i, j] += Σ_{p<count} A[rows[q+p·hop] + first + i] · B[places[p] + column + j], i < m, j < n: the sum over pixels.
-
-    The weight gradient's product: both factors are read where the tables say; pixels with rows[…] < 0 are left out. Rows behind m
-    repeat the last one, so that nothing outside A is read; nobody uses their sums.
-    """
+def outer(acc, MR, NV, A, a, pitch_a, B, b, pitch_b, count):
+    """acc[i, j] += Σ_{p<count} A[a + p·pitch_a + i] · B[b + p·pitch_b + j]: the sum over pixels, the weight gradient's product."""
     out = [total.copy() for total in acc]
     for p in range(count):
-        at = rows[q + p * hop]
-        if at >= 0:
-            a, b = A[at + first + np.minimum(np.arange(MR), m - 1)], np.zeros(NV * LANES, np.float32)
-            b[:n] = B[places[p] + column:places[p] + column + n]
-            for i in range(MR):
-                for j in range(NV):
-                    out[i * NV + j] = out[i * NV + j] + a[i] * b[j * LANES:(j + 1) * LANES]
+        for i in range(MR):
+            for j in range(NV):
+                at = b + p * pitch_b + j * LANES
+                out[i * NV + j] = out[i * NV + j] + A[a + p * pitch_a + i] * B[at:at + LANES]
     return tuple(out)
 
 

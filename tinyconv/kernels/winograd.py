@@ -17,12 +17,13 @@ import math
 
 import numpy as np
 
-from . import layout, select, threads
+from . import layout, select, threads, tile
 from . import winograd_tiles as tiles
 from ._jit import plain
 from .indirect import DEEP
+from .indirect_weight import PITCH
 from .simd import LANES
-from .tile import MR, NR
+from .tile import NR, REGISTERS
 from .winograd_transforms import arrays
 
 WORKING = 2**20         # bytes of V and S (or Z) of one task: half of the second cache
@@ -171,6 +172,11 @@ def error_bound(direction, x, w, geometry, m, bias=None, dtype=np.float32):
     return n * np.finfo(dtype).eps / 2 * total
 
 
+def rows_for(count):
+    """How many of `count` tiles are multiplied at a time: as many as the register tile holds, or fewer if that leaves less room empty."""
+    return min((tile.MR, 8 if REGISTERS == 32 else 4), key=lambda rows: -(-count // rows) * rows)
+
+
 class Winograd:
     """F(m, r) as an algorithm of the table: the functions that every page has, for one m."""
 
@@ -187,8 +193,9 @@ class Winograd:
         """(shape, type) of the scratch of the fast kernels, in their order, and how the work is cut: (block, splits, pieces)."""
         m, r = self.m, g.kh
         n, count = m + r - 1, g.n * -(-g.oh // m) * -(-g.ow // m)
-        wide, panels, parts, pieces, splits = -(-g.c // LANES) * LANES, -(-g.f // NR), -(-g.c // MR), threads.get_num_threads(), 1
-        other = -(-g.f // LANES) * LANES if direction == "grad_weight" else NR
+        wide, panels, parts, pieces, splits = -(-g.c // LANES) * LANES, -(-g.f // NR), -(-g.c // tile.MR), threads.get_num_threads(), 1
+        other = panels * NR if direction == "grad_weight" else NR
+        MR = rows_for(count)
         blocks = -(-count // max(MR, min(BLOCK, WORKING // (4 * n * n * (wide + other)))))
         blocks = -(-blocks // pieces) * pieces if count >= pieces * MR else blocks                   # as many for each thread
         block = -(-count // (blocks * MR)) * MR
@@ -203,7 +210,8 @@ class Winograd:
         both = [((pieces, n * n * (block * size + LANES)), np.float32) for size in (wide, other)]
         small = [(vectors, np.float32), (vectors, np.float32), ((pieces, block), np.int64)]
         if direction == "grad_weight":
-            sums = [((pieces, n * n * panels * parts * MR * NR), np.float32), *both, *small, ((pieces, block), np.int64), (vectors, np.float32)]
+            sums = [((pieces, n * n * panels * parts * tile.MR * NR), np.float32), *both, *small[:2], ((pieces, block * PITCH), np.float32),
+                    (vectors, np.float32)]
             return sums, (block, splits, pieces)
         packing = [((panels * n * n * g.c * NR,), np.float32), (vectors, np.float32), (vectors, np.float32)]
         return [*packing, *both, *small, ((min(g.c, DEEP),), np.float32)], (block, splits, pieces)
@@ -217,7 +225,7 @@ class Winograd:
 
     def kernels(self, g):
         """The compiled pair for this window: factored transforms for 3x3, matrices for others."""
-        return tiles.build(self.m if g.kh == 3 and self.m in (2, 4) else 0)
+        return tiles.build(self.m if g.kh == 3 and self.m in (2, 4) else 0, rows_for(g.n * -(-g.oh // self.m) * -(-g.ow // self.m)))
 
     def pack(self, w, geometry, turn=False):
         """U = G w G^T in panels, for `convolve`: w (F,C,r,r), or (C,F,r,r) to be turned by 180°. Cost: F C a r (a + r) multiply-adds."""
@@ -275,10 +283,10 @@ class Winograd:
         if not select.is_fast(dy.dtype):
             return conv_weight(layout.nchw(dy), layout.nchw(x), g, self.m)
         shapes, (block, _, pieces) = self.rooms(g, "grad_weight")
-        slabs, V, Z, d, e, rows, places, out = (select.scratch(shape, kind) for shape, kind in shapes)
+        slabs, V, Z, d, e, lines, out = (select.scratch(shape, kind) for shape, kind in shapes)
         AT, G, BT = arrays(self.m, g.kh, np.float32)
         n, dw = len(BT), np.empty(g.w_shape, np.float32)
-        threads.run(self.kernels(g)[1], pieces, layout.nhwc(x).reshape(-1), layout.nhwc(dy).reshape(-1), slabs, V, Z, d, e, rows, places, BT,
+        threads.run(self.kernels(g)[1], pieces, layout.nhwc(x).reshape(-1), layout.nhwc(dy).reshape(-1), slabs, V, Z, d, e, lines, BT,
                     np.ascontiguousarray(AT.T), self.m, n, pieces, block, g.n, g.h, g.w, g.c, g.f, g.oh, g.ow, g.top, g.left,
                     work=dy.size * g.c * g.kh**2 // 64)
         threads.run(tiles.unpack_filters, pieces, slabs, np.ascontiguousarray(G.T), dw.reshape(-1), d, e, out, pieces, g.kh, n, g.c, g.f,

@@ -17,6 +17,7 @@ from functools import lru_cache
 import numpy as np
 
 from ._jit import fast
+from .indirect_weight import PITCH
 from .simd import LANES, higher, load, load_n, lower, splat, store, store_n
 from .tile import MR, NR, NV, keep, multiply, outer, resume, zeros
 from .winograd_transforms import data_tile, output_tile, sandwich, spread_tile
@@ -45,11 +46,11 @@ def read_data(kind, BT, n, x, image, i0, j0, h, w, c, d, e, V, to, hop):
 
 
 @fast
-def read_gradient(kind, A, m, n, dy, image, i0, j0, h, w, c, d, e, Z, to, hop):
-    """Z[to + point·hop + filter] = A dY A^T of the m x m tile at (i0, j0)."""
+def read_gradient(kind, A, m, n, dy, image, i0, j0, h, w, c, d, e, Z, to, hop, block):
+    """Z[to·NR + point·hop + filter] = A dY A^T of the m x m tile at (i0, j0), filters in panels of NR, `block` tiles each."""
     for c0 in range(0, c, LANES):
         gather(dy, image, i0, j0, m, h, w, c, c0, d)
-        spread_tile(kind, A, m, n, d, 0, m * LANES, LANES, e, Z, to + c0, hop)
+        spread_tile(kind, A, m, n, d, 0, m * LANES, LANES, e, Z, (c0 // NR * block + to) * NR + c0 % NR, hop)
 
 
 @fast
@@ -104,8 +105,8 @@ def unpack_filters(lo, hi, slabs, GT, dw, d, e, out, pieces, r, n, c, f):
 
 
 @lru_cache(maxsize=None)
-def build(kind):
-    """The two kernels for one kind of transform (see `data_tile`); compiled on first use."""
+def build(kind, ROWS):
+    """The two kernels for one kind of transform (see `data_tile`), products ROWS tiles at a time; compiled on first use."""
 
     @fast
     def convolve(lo, hi, x, U, bias, R, residual, low, high, y, V, S, d, e, rows, zero, BT, AT, m, n, pieces, block, splits, deep,
@@ -130,12 +131,12 @@ def build(kind):
                 for panel in range(part * per, min(panels, (part + 1) * per)):
                     for point in range(n * n):
                         for c0 in range(0, c, deep):
-                            for q in range(0, count, MR):
+                            for q in range(0, count, ROWS):
                                 to = point * pitch + q * NR
-                                acc = zeros(MR, NV) if c0 == 0 else resume(MR, NV, s, to)
-                                acc = multiply(acc, MR, NV, v, row, q, 1, zero, point * hop + c0, U, ((panel * n * n + point) * c + c0) * NR,
+                                acc = zeros(ROWS, NV) if c0 == 0 else resume(ROWS, NV, s, to)
+                                acc = multiply(acc, ROWS, NV, v, row, q, 1, zero, point * hop + c0, U, ((panel * n * n + point) * c + c0) * NR,
                                                min(deep, c - c0))
-                                keep(acc, MR, NV, s, to)
+                                keep(acc, ROWS, NV, s, to)
                     for q in range(count):
                         tile = at * block + q
                         for f0 in range(panel * NR, min(f, panel * NR + NR), LANES):
@@ -143,30 +144,28 @@ def build(kind):
                                        tile // across % tall * m, tile % across * m, oh, ow, f, f0, bias, R, residual, low, high, y)
 
     @fast
-    def weight_grad(lo, hi, x, dy, slabs, V, Z, d, e, rows, places, BT, A, m, n, pieces, block, images, h, w, c, f, oh, ow, top, left):
+    def weight_grad(lo, hi, x, dy, slabs, V, Z, d, e, lines, BT, A, m, n, pieces, block, images, h, w, c, f, oh, ow, top, left):
         """Tasks: pieces. x (N,H,W,C), dy (N,OH,OW,F) flat; slabs (pieces, points·panels·parts·MR·NR), zeroed here."""
         tall, across, panels, parts = (oh + m - 1) // m, (ow + m - 1) // m, (f + NR - 1) // NR, (c + MR - 1) // MR
-        tiles, wide, high = images * tall * across, (c + LANES - 1) // LANES * LANES, (f + LANES - 1) // LANES * LANES
-        hop, pitch = block * wide + LANES, block * high + LANES
+        tiles, wide = images * tall * across, (c + LANES - 1) // LANES * LANES
+        hop, pitch = block * wide + LANES, block * panels * NR + LANES
         for piece in range(lo, hi):
-            slab, v, z, row, place = slabs[piece], V[piece], Z[piece], rows[piece], places[piece]
-            for i in range(slab.size):
-                slab[i] = 0
-            for q in range(block):
-                row[q], place[q] = q * wide, q * high
+            slab, v, z, line = slabs[piece], V[piece], Z[piece], lines[piece]
+            slab[:] = 0
             last = (piece + 1) * tiles // pieces
             for first in range(piece * tiles // pieces, last, block):
                 count = min(block, last - first)
                 for q in range(count):
                     image, i, j = (first + q) // (tall * across), (first + q) // across % tall * m, (first + q) % across * m
                     read_data(kind, BT, n, x, image, i - top, j - left, h, w, c, d[piece], e[piece], v, q * wide, hop)
-                    read_gradient(kind, A, m, n, dy, image, i, j, oh, ow, f, d[piece], e[piece], z, q * high, pitch)
+                    read_gradient(kind, A, m, n, dy, image, i, j, oh, ow, f, d[piece], e[piece], z, q, pitch, block)
                 for point in range(n * n):
-                    for panel in range(panels):
-                        for part in range(parts):
+                    for part in range(parts):
+                        for q in range(count):
+                            for k in range(0, PITCH, LANES):
+                                store(line, q * PITCH + k, load_n(v, point * hop + q * wide + part * MR + k, wide - part * MR - k))
+                        for panel in range(panels):
                             to = ((point * panels + panel) * parts + part) * MR * NR
-                            acc = resume(MR, NV, slab, to)
-                            acc = outer(acc, MR, NV, v, row, 0, 1, count, point * hop + part * MR, min(MR, c - part * MR),
-                                        z, place, point * pitch + panel * NR, min(NR, f - panel * NR))
+                            acc = outer(resume(MR, NV, slab, to), MR, NV, line, 0, PITCH, z, point * pitch + panel * block * NR, NR, count)
                             keep(acc, MR, NV, slab, to)
     return convolve, weight_grad
