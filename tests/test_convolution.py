@@ -3,13 +3,15 @@
 Tolerances are derived: |err| <= c * n * u * conv(|x|, |w|) element by element, n the number of summed terms, u the unit
 roundoff, c the tolerance in the table of algorithms; or the bound that an algorithm's page derives (`geometries.allowed`).
 """
+import weakref
+
 import numpy as np
 import pytest
 
 from geometries import DIRECTIONS, NAMES, SMALL, allowed, arguments, bounds, data, exact, expected, geometry, spreads
 from tinyconv import kernels
 from tinyconv.formulas.geometry import GeometryError, conv2d_geometry
-from tinyconv.kernels import layout, reference, select
+from tinyconv.kernels import layout, reference, select, tile
 
 ALGORITHMS = tuple(select.ALGORITHMS)
 MARKED = [pytest.param(name, marks=pytest.mark.small) if name in SMALL else name for name in NAMES]
@@ -186,24 +188,37 @@ def test_an_image_alone_and_in_a_batch(name):
         assert np.array_equal(together[0][n], alone[0][0]) and np.array_equal(together[1][n], alone[1][0])
 
 
+class Scratch:
+    """Counts the scratch that is alive, and the most that ever was."""
+
+    def __init__(self):
+        self.now = self.peak = 0
+
+    def take(self, real, shape, dtype=np.float32):
+        """What select.scratch does, counted until it is let go."""
+        room = real(shape, dtype)
+        self.now += room.nbytes
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(room.base, self.release, room.nbytes)
+        return room
+
+    def release(self, size):
+        """`size` bytes are free again."""
+        self.now -= size
+
+
 @pytest.fixture
-def scratch_bytes(monkeypatch):
-    """A list that fills with the bytes of every scratch array that a wrapper takes."""
-    taken, real = [], select.scratch
-
-    def counting(shape, dtype=np.float32):
-        out = real(shape, dtype)
-        taken.append(out.nbytes)
-        return out
-
-    monkeypatch.setattr(select, "scratch", counting)
-    return taken
+def scratch(monkeypatch):
+    """The scratch that wrappers take from now on."""
+    counter, real = Scratch(), select.scratch
+    monkeypatch.setattr(select, "scratch", lambda *arguments: counter.take(real, *arguments))
+    return counter
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_workspace_is_what_is_taken(algorithm, threads, scratch_bytes):
-    """workspace_bytes(geometry) equals the bytes of the scratch arrays taken, for every row, direction, mode and dtype."""
+def test_workspace_is_what_is_taken(algorithm, threads, scratch):
+    """workspace_bytes(geometry) equals the most scratch alive at one time, for every row, direction, mode and dtype."""
     before = kernels.get_num_threads()
     kernels.set_num_threads(threads)
     try:
@@ -215,9 +230,9 @@ def test_workspace_is_what_is_taken(algorithm, threads, scratch_bytes):
                 arrays = [a.astype(dtype) for a in data(name)]
                 with kernels.use(mode):
                     for direction in found.directions:
-                        scratch_bytes.clear()
+                        scratch.peak = scratch.now
                         compute(direction, name, *arrays, algorithm)
-                        assert sum(scratch_bytes) == found.workspace_bytes(geometry(name), direction, dtype), (name, direction)
+                        assert scratch.now == 0 and scratch.peak == found.workspace_bytes(geometry(name), direction, dtype), (name, direction)
     finally:
         kernels.set_num_threads(before)
 
@@ -228,9 +243,18 @@ LARGE = [((1, 64, 224, 224), (64, 64, 3, 3), {"padding": 1}), ((1, 512, 7, 7), (
          ((8, 960, 14, 14), (960, 8, 5, 5), {"padding": 2, "groups": 120})]
 
 
+def padded_weights(g):
+    """How many weights there are once filters fill whole panels and channels whole tiles, in whichever direction is more."""
+    def whole(size, unit):
+        return -(-size // unit) * unit
+    fg, cg = g.f // g.groups, g.c // g.groups
+    return g.groups * g.kh * g.kw * max(whole(fg, tile.NR) * whole(cg, tile.MR), whole(cg, tile.NR) * fg)
+
+
 @pytest.mark.small
-def test_im2col_workspace_is_bounded():
-    """Never more than 1 MB a thread or twice the result, however large the layer (the whole matrix would be up to 9 times x)."""
+def test_workspace_is_bounded():
+    """Beside a copy of the weights (grad_weight: of dw, for each thread) never more than 1 MB a thread or twice the result, however large the
+    layer (the whole matrix of windows would be up to 9 times x)."""
     rows = [(geometry(name), name) for name in NAMES] + [(conv2d_geometry(x, w, **rest), x) for x, w, rest in LARGE]
     before = kernels.get_num_threads()
     for threads in (1, 2, 16):
@@ -240,9 +264,12 @@ def test_im2col_workspace_is_bounded():
             for mode, dtype in KINDS:
                 with kernels.use(mode):
                     for direction, shape in sizes.items():
-                        room = select.ALGORITHMS["im2col"].workspace_bytes(g, direction, dtype)
-                        result = int(np.prod(shape)) * np.dtype(dtype).itemsize
-                        assert room <= max(2**20 * threads, 2 * result), (name, direction, threads, room)
+                        for algorithm in ("direct", "im2col", "depthwise"):
+                            found = select.ALGORITHMS[algorithm]
+                            if found.supports(g):
+                                room, result = found.workspace_bytes(g, direction, dtype), int(np.prod(shape)) * np.dtype(dtype).itemsize
+                                copies = padded_weights(g) * np.dtype(dtype).itemsize * (threads if direction == "grad_weight" else 1)
+                                assert room <= copies + max(2**20 * threads, 2 * result), (algorithm, name, direction, threads, room)
     kernels.set_num_threads(before)
 
 

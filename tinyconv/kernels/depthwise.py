@@ -20,7 +20,7 @@ import numpy as np
 
 from . import direct, layout, planes, select, threads
 from ._jit import plain
-from .indirect import phases
+from .indirect import phases, room_bytes
 from .simd import LANES
 
 
@@ -120,10 +120,8 @@ def workspace_bytes(geometry, direction="forward", dtype=np.float32):
     if not select.is_fast(dtype):
         return 0
     if direction == "grad_weight":
-        shapes = _weight_rooms(g)[0]
-    else:
-        shapes = [room for p in _passes(g, direction) for room in _rooms(p, g.n, g.f)[0]]
-    return sum(math.prod(shape) * np.dtype(kind).itemsize for shape, kind in shapes)
+        return room_bytes(_weight_rooms(g)[0])
+    return max(room_bytes(_rooms(p, g.n, g.f)[0]) for p in _passes(g, direction))
 
 
 class _Pass:

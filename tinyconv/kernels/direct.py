@@ -76,7 +76,7 @@ def workspace_bytes(geometry, direction="forward", dtype=np.float32):
     if not select.is_fast(dtype):
         return 0
     shapes = indirect_weight.rooms(geometry) if direction == "grad_weight" else indirect.scratch_shapes(geometry, direction)
-    return sum(math.prod(shape) * np.dtype(kind).itemsize for shape, kind in shapes)
+    return indirect.room_bytes(shapes)
 
 
 def _steps(g):

@@ -17,6 +17,7 @@ numbers) stay in the first cache while the block's pixels pass; the sums wait in
 multiply-adds, padding taps multiplied by zeros. Bound by: FMA; where planes are small, by the stream of weights from memory.
 Source: Dukhan, "The indirect convolution algorithm", arXiv 1907.02129.
 """
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -28,6 +29,8 @@ from .tile import MR, NR, NV, finish, keep, multiply, resume, zeros
 
 DEEP = 128              # terms of a sum taken at once
 BLOCK = 8               # tiles of MR pixels in a task, at most
+FAR = 512               # rows so many numbers apart fall on the same few lines of the first cache: they are copied first, next to each other
+PITCH = DEEP + LANES    # numbers from one copied row to the next
 
 
 @fast
@@ -57,23 +60,43 @@ def walk(first, count, block, table, grid_h, grid_w, step_h, step_w, rows, colum
         places[r] = -1
 
 
+@fast
+def copy(x, at, first, n, room, to):
+    """room[to:] = n numbers of x from at + first on; zeros for at < 0."""
+    target, start = room[to:to + n], max(0, at + first)
+    source = x[start:start + n]
+    if at < 0:
+        for k in range(n):
+            target[k] = 0
+    else:
+        for k in range(n):
+            target[k] = source[k]
+
+
 def build(NV):
     """One panel of NV vectors of filters; compiled on first use."""
     NR = NV * LANES
 
     @fast
-    def panel(x, packed, base, bias, column, n, R, residual, low, high, y, table, partial, zero, count, block, deep, taps, cg, first):
+    def panel(x, packed, base, bias, column, n, R, residual, low, high, y, table, partial, zero, count, block, deep, taps, cg, first, lift):
         """All terms of n filters from `column` on, for the `count` pixels of a block: y[place + column …] = clip(Σ + bias + R, low, high)."""
         wide, tall = min(cg, deep), max(1, deep // cg)              # channels, taps in one piece of the sum
         for t0 in range(0, max(taps, 1), tall):
             for c0 in range(0, cg, wide):
                 begins = t0 == 0 and c0 == 0
                 ends = t0 + tall >= taps and c0 + wide >= cg
+                if lift:
+                    for r in range(count):
+                        copy(x, table[r * taps + t0], first + c0, min(wide, cg - c0), partial, (block + r) * PITCH)
                 for r in range(0, count, MR):
                     acc = zeros(MR, NV) if begins else resume(MR, NV, partial, r * NR)
-                    for t in range(t0, min(taps, t0 + tall)):
-                        acc = multiply(acc, MR, NV, x, table, r * taps + t, taps, zero, first + c0, packed, base + (t * cg + c0) * NR,
+                    if lift:
+                        acc = multiply(acc, MR, NV, partial, table, block * (taps + 1) + r, 1, zero, 0, packed, base + (t0 * cg + c0) * NR,
                                        min(wide, cg - c0))
+                    else:
+                        for t in range(t0, min(taps, t0 + tall)):
+                            acc = multiply(acc, MR, NV, x, table, r * taps + t, taps, zero, first + c0, packed, base + (t * cg + c0) * NR,
+                                           min(wide, cg - c0))
                     if ends:
                         finish(acc, MR, NV, y, table, block * taps + r, column, n, bias, column, R, residual, low, high)
                     else:
@@ -85,7 +108,7 @@ wide_panel, narrow_panel = build(NV), build(1)
 
 
 @fast
-def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, tables, partials, zero, pieces, block, deep, splits, groups, c, cg, f,
+def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, tables, partials, zero, pieces, block, deep, lift, splits, groups, c, cg, f,
              n, grid_h, grid_w, step_h, step_w, rows, columns, shifts, h, w, out_h, out_w, a, b, out_step_h, out_step_w):
     """Tasks: pieces. x (N,H,W,C), packed (G, panels, taps, terms, NR), y and R (N,OH,OW,F), all flat."""
     taps, fg, pixels = rows.size, f // groups, n * grid_h * grid_w
@@ -94,6 +117,8 @@ def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, tables, partial
     units = (pixels + block - 1) // block * groups * splits
     for piece in range(lo, hi):
         table, partial, known = tables[piece], partials[piece], -1
+        for r in range(block if lift else 0):
+            table[block * (taps + 1) + r] = (block + r) * PITCH
         for unit in range(piece * units // pieces, (piece + 1) * units // pieces):
             at, g, s = unit // (groups * splits), unit // splits % groups, unit % splits
             count = min(block, pixels - at * block)
@@ -105,10 +130,10 @@ def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, tables, partial
                 column, base, left = g * fg + p * NR, (g * panels + p) * taps * cg * NR, fg - p * NR
                 if left > LANES:
                     wide_panel(x, packed, base, bias, column, min(NR, left), R, residual, low, high, y, table, partial, zero, count, block, deep,
-                               taps, cg, g * cg)
+                               taps, cg, g * cg, lift)
                 else:
                     narrow_panel(x, packed, base, bias, column, left, R, residual, low, high, y, table, partial, zero, count, block, deep,
-                                 taps, cg, g * cg)
+                                 taps, cg, g * cg, lift)
 
 
 @lru_cache(maxsize=None)
@@ -148,13 +173,23 @@ def pack_panels(lo, hi, w, packed, groups, fg, step_g, step_f, terms, taps):
         target, first = packed[task], task % panels * NR
         start, count = task // panels * step_g + first * step_f, min(NR, fg - first)
         width = NR if count > LANES else LANES
-        for k in range(terms.size):
-            for t in range(taps.size):
-                source, to = start + terms[k] + taps[t], (t * terms.size + k) * width
-                for j in range(count):
-                    target[to + j] = w[source + j * step_f]
-                for j in range(count, width):
-                    target[to + j] = 0
+        for t in range(taps.size):
+            for k0 in range(0, terms.size, 64):                         # 64 rows of the panel stay in the first cache
+                k1 = min(terms.size, k0 + 64)
+                rows = target[(t * terms.size + k0) * width:(t * terms.size + k1) * width]
+                if step_f == 1:
+                    for k in range(k0, k1):
+                        source = start + terms[k] + taps[t]
+                        row, line = rows[(k - k0) * width:(k - k0 + 1) * width], w[source:source + count]
+                        for j in range(count):
+                            row[j] = line[j]
+                else:
+                    for j in range(count):
+                        source = start + taps[t] + j * step_f
+                        for k in range(k0, k1):
+                            rows[(k - k0) * width + j] = w[source + terms[k]]
+                for k in range(k1 - k0 if count < width else 0):
+                    rows[k * width + count:(k + 1) * width] = 0
 
 
 class Scheme:
@@ -171,11 +206,12 @@ class Scheme:
         tiles, splits = cut(-(-pixels // MR), groups, panels, count)
         block = tiles * MR
         pieces = self.pieces = min(count, -(-pixels // block) * groups * splits)
-        self.rooms = (((groups * panels, len(taps) * depth * NR), np.float32), ((pieces, (len(taps) + 1) * block), np.int64),
-                      ((pieces, block * NR), np.float32))
+        lift = int(c % FAR == 0 and depth >= DEEP)
+        self.rooms = (((groups * panels, len(taps) * depth * NR), np.float32), ((pieces, (len(taps) + 1 + lift) * block), np.int64),
+                      ((pieces, block * (2 * PITCH if lift else NR)), np.float32))
         self.packing = groups, fg, step_g, step_f, np.array(terms, np.int64), np.array(taps, np.int64)
         rows, columns = (np.array(o, np.int64) for o in offsets)
-        self.rest = (np.zeros(depth, np.float32), pieces, block, DEEP, splits, groups, c, depth, f, n, *grid, *step, rows, columns,
+        self.rest = (np.zeros(depth, np.float32), pieces, block, DEEP, lift, splits, groups, c, depth, f, n, *grid, *step, rows, columns,
                      (rows * wide + columns) * c, h, wide, oh, ow, *origin, *out_step)
         self.work = pixels * f * depth * len(taps) // 32
 
@@ -259,9 +295,14 @@ def schemes(g, direction, count):
 
 
 def scratch_shapes(g, direction):
-    """Everything `Forward` or `grad_input` takes from select.scratch: ((shape, type), …)."""
+    """What `Forward` or the largest pass of `grad_input` takes from select.scratch: ((shape, type), …)."""
     around = [(padded_shape(g), np.float32)] if direction == "forward" and widened(g) else []
-    return around + [room for scheme in schemes(g, direction, threads.get_num_threads()) for room in scheme.rooms]
+    return around + list(max((scheme.rooms for scheme in schemes(g, direction, threads.get_num_threads())), key=room_bytes))
+
+
+def room_bytes(rooms):
+    """Bytes of ((shape, type), …)."""
+    return sum(math.prod(shape) * np.dtype(kind).itemsize for shape, kind in rooms)
 
 
 class Forward:

@@ -80,14 +80,16 @@ def unpack_panels(lo, hi, slabs, dw, nothing, groups, fg, step_g, step_f, terms,
         start, count = task // panels * step_g + task % panels * NR * step_f, min(NR, fg - task % panels * NR)
         width, seen = NR if count > LANES else LANES, np.float32(0)
         for t in range(taps.size):
-            for k in range(terms.size):
-                at, to = ((task * taps.size + t) * parts + k // MR) * ROOM + k % MR * width, start + terms[k] + taps[t]
+            for part in range(parts):
+                at, many = ((task * taps.size + t) * parts + part) * ROOM, min(MR, terms.size - part * MR)
                 for j in range(count):
-                    total = slabs[0, at + j]
-                    for s in range(1, slabs.shape[0]):
-                        total += slabs[s, at + j]
-                    dw[to + j * step_f] = total
-                    seen += total * np.float32(0)
+                    to = start + taps[t] + j * step_f
+                    for i in range(many):
+                        total = slabs[0, at + i * width + j]
+                        for s in range(1, slabs.shape[0]):
+                            total += slabs[s, at + i * width + j]
+                        dw[to + terms[part * MR + i]] = total
+                        seen += total * np.float32(0)
         nothing[task] = seen
 
 

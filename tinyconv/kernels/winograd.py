@@ -20,7 +20,7 @@ import numpy as np
 from . import layout, select, threads, tile
 from . import winograd_tiles as tiles
 from ._jit import plain
-from .indirect import DEEP
+from .indirect import DEEP, room_bytes
 from .indirect_weight import PITCH
 from .simd import LANES
 from .tile import NR, REGISTERS
@@ -193,7 +193,7 @@ class Winograd:
         """(shape, type) of the scratch of the fast kernels, in their order, and how the work is cut: (block, splits, pieces)."""
         m, r = self.m, g.kh
         n, count = m + r - 1, g.n * -(-g.oh // m) * -(-g.ow // m)
-        wide, panels, parts, pieces, splits = -(-g.c // LANES) * LANES, -(-g.f // NR), -(-g.c // tile.MR), threads.get_num_threads(), 1
+        wide, panels, parts, pieces, splits = tiles.pitch(g.c), -(-g.f // NR), -(-g.c // tile.MR), threads.get_num_threads(), 1
         other = panels * NR if direction == "grad_weight" else NR
         MR = rows_for(count)
         blocks = -(-count // max(MR, min(BLOCK, WORKING // (4 * n * n * (wide + other)))))
@@ -220,7 +220,7 @@ class Winograd:
         """Fast: weights transformed, blocks of tiles and their sums (for grad_weight a transformed dw a thread). Plain: all steps whole."""
         g = turned(geometry) if direction == "grad_input" else geometry
         if select.is_fast(dtype):
-            return sum(math.prod(shape) * np.dtype(kind).itemsize for shape, kind in self.rooms(g, direction)[0])
+            return room_bytes(self.rooms(g, direction)[0])
         return sum(math.prod(shape) for shape in plain_rooms(g, self.m, direction)) * np.dtype(dtype).itemsize
 
     def kernels(self, g):

@@ -24,6 +24,13 @@ from .winograd_transforms import data_tile, output_tile, sandwich, spread_tile
 
 
 @fast
+def pitch(c):
+    """Numbers from one tile's channels to the next's: whole vectors, and no power of two, which would fall on the same lines of the cache."""
+    wide = (c + LANES - 1) // LANES * LANES
+    return wide + LANES if wide % 256 == 0 else wide
+
+
+@fast
 def gather(x, image, i0, j0, size, h, w, c, c0, d):
     """d[i·size + j] = LANES channels of pixel (i0 + i, j0 + j), 0 outside the image: a size x size tile at a border."""
     for i in range(size):
@@ -113,8 +120,8 @@ def build(kind, ROWS):
                  images, h, w, c, f, oh, ow, top, left):
         """Tasks: pieces. x (N,H,W,C), U (panels, points, C, NR), y and R (N,OH,OW,F), all flat."""
         tall, across, panels = (oh + m - 1) // m, (ow + m - 1) // m, (f + NR - 1) // NR
-        tiles, per, wide = images * tall * across, (panels + splits - 1) // splits, (c + LANES - 1) // LANES * LANES
-        units, hop, pitch = (tiles + block - 1) // block * splits, block * wide + LANES, block * NR + LANES
+        tiles, per, wide = images * tall * across, (panels + splits - 1) // splits, pitch(c)
+        units, hop, step = (tiles + block - 1) // block * splits, block * wide + LANES, block * NR + LANES
         for piece in range(lo, hi):
             known, v, s, row = -1, V[piece], S[piece], rows[piece]
             for unit in range(piece * units // pieces, (piece + 1) * units // pieces):
@@ -132,7 +139,7 @@ def build(kind, ROWS):
                     for point in range(n * n):
                         for c0 in range(0, c, deep):
                             for q in range(0, count, ROWS):
-                                to = point * pitch + q * NR
+                                to = point * step + q * NR
                                 acc = zeros(ROWS, NV) if c0 == 0 else resume(ROWS, NV, s, to)
                                 acc = multiply(acc, ROWS, NV, v, row, q, 1, zero, point * hop + c0, U, ((panel * n * n + point) * c + c0) * NR,
                                                min(deep, c - c0))
@@ -140,15 +147,15 @@ def build(kind, ROWS):
                     for q in range(count):
                         tile = at * block + q
                         for f0 in range(panel * NR, min(f, panel * NR + NR), LANES):
-                            write_tile(kind, AT, m, n, s, q * NR + f0 - panel * NR, pitch, d[piece], e[piece], tile // (tall * across),
+                            write_tile(kind, AT, m, n, s, q * NR + f0 - panel * NR, step, d[piece], e[piece], tile // (tall * across),
                                        tile // across % tall * m, tile % across * m, oh, ow, f, f0, bias, R, residual, low, high, y)
 
     @fast
     def weight_grad(lo, hi, x, dy, slabs, V, Z, d, e, lines, BT, A, m, n, pieces, block, images, h, w, c, f, oh, ow, top, left):
         """Tasks: pieces. x (N,H,W,C), dy (N,OH,OW,F) flat; slabs (pieces, points·panels·parts·MR·NR), zeroed here."""
         tall, across, panels, parts = (oh + m - 1) // m, (ow + m - 1) // m, (f + NR - 1) // NR, (c + MR - 1) // MR
-        tiles, wide = images * tall * across, (c + LANES - 1) // LANES * LANES
-        hop, pitch = block * wide + LANES, block * panels * NR + LANES
+        tiles, wide = images * tall * across, pitch(c)
+        hop, step = block * wide + LANES, block * panels * NR + LANES
         for piece in range(lo, hi):
             slab, v, z, line = slabs[piece], V[piece], Z[piece], lines[piece]
             slab[:] = 0
@@ -158,7 +165,7 @@ def build(kind, ROWS):
                 for q in range(count):
                     image, i, j = (first + q) // (tall * across), (first + q) // across % tall * m, (first + q) % across * m
                     read_data(kind, BT, n, x, image, i - top, j - left, h, w, c, d[piece], e[piece], v, q * wide, hop)
-                    read_gradient(kind, A, m, n, dy, image, i, j, oh, ow, f, d[piece], e[piece], z, q, pitch, block)
+                    read_gradient(kind, A, m, n, dy, image, i, j, oh, ow, f, d[piece], e[piece], z, q, step, block)
                 for point in range(n * n):
                     for part in range(parts):
                         for q in range(count):
@@ -166,6 +173,6 @@ def build(kind, ROWS):
                                 store(line, q * PITCH + k, load_n(v, point * hop + q * wide + part * MR + k, wide - part * MR - k))
                         for panel in range(panels):
                             to = ((point * panels + panel) * parts + part) * MR * NR
-                            acc = outer(resume(MR, NV, slab, to), MR, NV, line, 0, PITCH, z, point * pitch + panel * block * NR, NR, count)
+                            acc = outer(resume(MR, NV, slab, to), MR, NV, line, 0, PITCH, z, point * step + panel * block * NR, NR, count)
                             keep(acc, MR, NV, slab, to)
     return convolve, weight_grad
