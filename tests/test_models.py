@@ -1,6 +1,7 @@
 """The networks against what their papers and authors print: parameters and multiply-adds to the unit, names and shapes of
 torchvision.
 """
+import golden
 import numpy as np
 import pytest
 
@@ -18,14 +19,99 @@ def costs(name, size=224, **options):
     return summary.macs, summary.params, summary.params - norms
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Weights begin as zeros where a test only counts them: drawing 138 million numbers takes seconds, and zeros nothing."""
+    for draw in ("kaiming_normal", "kaiming_uniform"):
+        monkeypatch.setattr(nn.init, draw, lambda shape, **options: np.zeros(shape, np.float32))
+
+
 @pytest.mark.parametrize("name", models.PUBLISHED)
-def test_published_counts_to_the_unit(name):
+def test_published_counts_to_the_unit(name, undrawn):
     """What the page of the network states is what the network is."""
-    macs, params, without = costs(name)
     published = models.PUBLISHED[name]
-    assert {"macs": macs, "params": params, "params_without_batch_norm": without} == published
+    macs, params, without = costs(name, published.get("size", 224))
+    assert {"size": 224, "params_without_batch_norm": without, **published} == {
+        "size": published.get("size", 224), "macs": macs, "params": params, "params_without_batch_norm": without}
     assert set(models.PUBLISHED) <= set(models.NETWORKS) and set(models.NETWORKS) <= set(dir(models))
 
+
+def counted(row, rows, model):
+    """What a row of PRINTED is about, counted by its convention."""
+    macs = {kind: sum(r.macs for r in rows if r.kind == kind) for kind in ("conv2d", "linear")}
+    norms = sum(p.size for m in model.modules() if isinstance(m, nn.BatchNorm2d) for p in m.parameters())
+    params = sum(p.size for p in model.parameters())
+    return {("macs", "conv + linear"): macs["conv2d"] + macs["linear"], ("macs", "conv"): macs["conv2d"],
+            ("params", "all"): params, ("params", "no norm"): params - norms}[row.quantity, row.convention]
+
+
+def test_every_printed_number_comes_about(undrawn):
+    """Each row of PRINTED, by the convention and rounding it names; half as much or half as much again would not."""
+    held = {}
+    for row in models.PRINTED:
+        key = (row.network, row.size, *row.options.items())
+        if key not in held:
+            model = models.NETWORKS[row.network](rng=0, **row.options)
+            held[key] = cost.summary(model, (1, 3, row.size, row.size)).rows, model
+        count = counted(row, *held[key])
+        assert row.agrees(count), (row, count)
+        assert not row.agrees(round(count * 1.5)) and not row.agrees(round(count * 0.5)), row
+
+
+@pytest.mark.small
+def test_printed_numbers_are_ranges():
+    """Rounding to nearest, down and up, by the digits that are printed."""
+    def agrees(text, count, rounding="nearest"):
+        return models.building.Printed("x", "macs", text, "nobody", rounding=rounding).agrees(count)
+    assert agrees("569 M", 568_500_000) and agrees("569 M", 569_499_999) and not agrees("569 M", 568_499_999)
+    assert agrees("1.8 G", 1_750_000_001) and not agrees("1.80 G", 1_750_000_001) and agrees("12", 12) and not agrees("12", 13)
+    assert agrees("3.8 G", 3_899_999_999, "down") and not agrees("3.8 G", 3_799_999_999, "down")
+    assert agrees("41 M", 40_000_001, "up") and not agrees("41 M", 41_000_001, "up")
+
+
+# ---- against torchvision ----------------------------------------------------------------------------------------------------
+
+TORCHVISION = golden.recorded()
+
+
+@pytest.mark.parametrize("name", TORCHVISION)
+def test_networks_are_torchvisions(name, undrawn):
+    """Names and shapes of the state_dict are torchvision's, so that its checkpoints load strictly (the counters it keeps beside
+    every BatchNorm are accepted); and on the same weights the same scores come out, to 1e-4 of the largest (float32 rounds
+    2^-24 = 6e-8 an operation; up to 152 layers in a row add some hundred times that).
+
+    Made by: python benchmarks/make_golden.py (torch 2.13, torchvision 0.29).
+    """
+    model, (shapes, scores) = models.NETWORKS[name]().eval(), TORCHVISION[name]
+    assert {entry: a.shape for entry, a in model.state_dict().items()} == shapes
+    state = golden.weights(shapes)
+    state.update({entry.replace("running_mean", "num_batches_tracked"): np.int64(1) for entry in shapes if "running_mean" in entry})
+    assert model.load_state_dict(state) == ([], [])
+    with tc.no_grad():
+        y = model(tc.Tensor(golden.picture())).data[:, golden.SHOWN]
+    assert np.abs(y - scores).max() <= 1e-4 * np.abs(scores).max() and np.abs(np.diff(scores)).max() > 0
+
+
+def test_the_record_is_complete():
+    """Every network here that torchvision has too is held against it: the names, written out."""
+    assert set(TORCHVISION) == {
+        "squeezenet1_0", "squeezenet1_1", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "mobilenet_v2",
+        "shufflenet_v2_x0_5", "shufflenet_v2_x1_0", "shufflenet_v2_x1_5", "shufflenet_v2_x2_0"}
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused():
+    """Missing, unexpected, misshapen: every entry is named, and nothing is loaded."""
+    model = models.squeezenet1_1(num_classes=10, rng=0)
+    before, state = model.state_dict(), golden.weights(TORCHVISION["squeezenet1_1"][0])
+    del state["features.3.squeeze.weight"]
+    state["features.99.bias"] = np.zeros(3, np.float32)
+    with pytest.raises(ValueError, match="(?s)does not fit SqueezeNet: .*classifier.1.weight: shape .1000, 512, 1, 1., should be "
+                                         ".10, 512, 1, 1.; features.3.squeeze.weight: missing; features.99.bias: unexpected"):
+        model.load_state_dict(state)
+    assert all(np.array_equal(a, before[name]) for name, a in model.state_dict().items())
+
+
+# ---- widths and resolutions -------------------------------------------------------------------------------------------------
 
 # width: (MACs, parameters, printed millions of MACs); Howard et al. 2017, Table 6
 V1_WIDTHS = {1.0: (568_740_352, 4_231_976, 569), 0.75: (325_400_448, 2_585_560, 325), 0.5: (149_497_088, 1_331_592, 149),
@@ -92,46 +178,6 @@ def test_erratum_of_mobilenet_v1_table_2():
               next(row.macs for row in rows if row.kind == "linear") / total]
     # 3x3; 1x1; depthwise; fully connected
     assert [round(100 * share, 2) for share in shares] == [1.91, 94.86, 3.06, 0.18]
-
-
-def torchvision_mobilenet_v2():
-    """name -> shape of torchvision.models.mobilenet_v2().state_dict(), written out from Table 2 of the paper and
-    torchvision's naming.
-    """
-    shapes = {}
-
-    def block(name, f, c, k):                                                # convolution without bias, BatchNorm
-        shapes[f"{name}.0.weight"] = (f, c, k, k)
-        shapes.update({f"{name}.1.{part}": (f,) for part in ("weight", "bias", "running_mean", "running_var")})
-
-    def inverted(i, c, f, t):
-        parts, hidden, at = f"features.{i}.conv", c * t, 0
-        if t > 1:
-            block(f"{parts}.0", hidden, c, 1)
-            at = 1
-        block(f"{parts}.{at}", hidden, 1, 3)
-        shapes[f"{parts}.{at + 1}.weight"] = (f, hidden, 1, 1)
-        shapes.update({f"{parts}.{at + 2}.{part}": (f,) for part in ("weight", "bias", "running_mean", "running_var")})
-    block("features.0", 32, 3, 3)
-    channels = [32, 16, *[24] * 2, *[32] * 3, *[64] * 4, *[96] * 3, *[160] * 3, 320]
-    for i, (c, f) in enumerate(zip(channels, channels[1:]), 1):
-        inverted(i, c, f, 1 if i == 1 else 6)
-    block("features.18", 1280, 320, 1)
-    return {**shapes, "classifier.1.weight": (1000, 1280), "classifier.1.bias": (1000,)}
-
-
-def test_mobilenet_v2_has_torchvisions_names_and_shapes():
-    """Its checkpoints load strictly; the counter that PyTorch keeps beside every BatchNorm is accepted. A missing name is not."""
-    model, expected = models.mobilenet_v2(rng=0), torchvision_mobilenet_v2()
-    assert {name: a.shape for name, a in model.state_dict().items()} == expected and len(expected) == 262
-    state = {name: np.full(shape, 0.5, np.float32) for name, shape in expected.items()}
-    state.update({name.replace("running_mean", "num_batches_tracked"): np.int64(1) for name in expected
-                  if name.endswith("running_mean")})
-    assert model.load_state_dict(state) == ([], [])
-    assert all((a == 0.5).all() for a in model.state_dict().values())
-    del state["features.3.conv.2.weight"]
-    with pytest.raises(ValueError, match="features.3.conv.2.weight: missing"):
-        model.load_state_dict(state)
 
 
 @pytest.mark.small

@@ -38,6 +38,11 @@ LAYERS = [
     (lambda: nn.DepthwiseSeparable(4, 3, stride=2, rng=0), PLANE), (lambda: nn.InvertedResidual(4, 4, rng=0), ODD),
     (lambda: nn.InvertedResidual(4, 6, stride=2, expand_ratio=2, rng=0), ODD),
     (lambda: nn.InvertedResidual(4, 4, expand_ratio=1, rng=0).eval(), ODD),
+    (lambda: nn.Fire(4, 2, 3, 4, rng=0), PLANE), (lambda: nn.BasicBlock(4, 4, rng=0), ODD),
+    (lambda: nn.BasicBlock(4, 3, stride=2, rng=0), PLANE), (lambda: nn.Bottleneck(8, 2, rng=0), (2, 8, 3, 3)),
+    (lambda: nn.Bottleneck(4, 2, stride=2, rng=0), PLANE), (lambda: nn.Bottleneck(4, 2, 2, stride_first=True, rng=0), PLANE),
+    (lambda: nn.ShuffleUnitV2(4, 4, rng=0), ODD), (lambda: nn.ShuffleUnitV2(4, 6, stride=2, rng=0), PLANE),
+    (lambda: nn.ShuffleUnitV2(4, 6, stride=2, keep_input=True, rng=0).eval(), PLANE),
     (lambda: nn.conv_bn_act(4, 3, rng=0), PLANE), (lambda: nn.Sequential(nn.Conv2d(4, 2, 1, rng=0), nn.Flatten(),
                                                                          nn.Linear(60, 2, rng=0)), PLANE),
 ]

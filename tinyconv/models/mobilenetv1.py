@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import functional as F
 from .. import nn
+from .building import begin_fan_out
 
 # channels and stride of each depthwise separable block: Table 1 of the paper
 TABLE = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1))
@@ -36,9 +37,7 @@ class MobileNetV1(nn.Module):
             c = f
         self.features = nn.Sequential(*features)
         self.classifier = nn.Linear(c, num_classes, rng=rng)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                module.weight.data = nn.init.kaiming_normal(module.weight.shape, mode="fan_out", nonlinearity="relu", rng=rng)
+        begin_fan_out(self, rng)
 
     def forward(self, x):
         """(N,C,H,W) -> scores (N,K)."""

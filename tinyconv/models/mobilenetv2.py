@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import functional as F
 from .. import nn
-from .building import make_divisible
+from .building import begin_fan_out, begin_linear, make_divisible
 
 # t expansion, c channels, n blocks, s stride of the first of them: Table 2 of the paper
 TABLE = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
@@ -44,11 +44,8 @@ class MobileNetV2(nn.Module):
         features.append(nn.conv_bn_act(c, head, 1, rng=rng))
         self.features = nn.Sequential(*features)
         self.classifier = nn.Sequential(nn.Dropout(dropout, rng=rng.spawn(1)[0]), nn.Linear(head, num_classes, rng=rng))
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                module.weight.data = nn.init.kaiming_normal(module.weight.shape, mode="fan_out", nonlinearity="relu", rng=rng)
-        self.classifier[1].weight.data = (rng.standard_normal((num_classes, head)) * 0.01).astype(np.float32)
-        self.classifier[1].bias.data = np.zeros(num_classes, np.float32)
+        begin_fan_out(self, rng)
+        begin_linear(self.classifier[1], rng)
 
     def forward(self, x):
         """(N,C,H,W) -> scores (N,K)."""

@@ -4,10 +4,15 @@
     depthwise separable      depthwise KxK -> BN -> act -> pointwise 1x1 -> BN -> act       MACs / standard = 1/F + 1/K²
     inverted residual        1x1 expand xt -> depthwise 3x3 -> 1x1 project (no activation: the bottleneck is linear); + x if
                              stride is 1 and the channels are equal
-Sources: MobileNetV1 (Howard et al. 2017, section 3.1), MobileNetV2 (Sandler et al. 2018, section 3.2-3.4).
+    Fire                     s = act(1x1 squeeze), y = [act(1x1 s), act(3x3 s)] side by side
+    residual basic           act(3x3 -> 3x3 + x);  bottleneck  act(1x1 down -> 3x3 -> 1x1 up x4 + x)
+    ShuffleNet V2            half of the channels through 1x1 -> depthwise 3x3 -> 1x1, half as they are, then a shuffle
+Sources: MobileNetV1 (Howard et al. 2017, section 3.1), MobileNetV2 (Sandler et al. 2018, section 3.2-3.4), SqueezeNet (Iandola
+et al. 2016, section 3.2), ResNet (He et al. 2016, section 3.3 and 4.1), ShuffleNet V2 (Ma et al. 2018, section 3).
 """
 import numpy as np
 
+from .. import functional as F
 from .activations import ReLU, ReLU6
 from .layers import BatchNorm2d, Conv2d
 from .module import Module, Sequential
@@ -49,3 +54,101 @@ class InvertedResidual(Module):
     def forward(self, x):
         """x + conv(x), or conv(x) where stride or channels change."""
         return x + self.conv(x) if self.use_residual else self.conv(x)
+
+
+class Fire(Module):
+    """Squeeze to few channels, expand them by 1x1 and 3x3 side by side: (N,C,H,W) -> (N,E1+E3,H,W). ReLU behind each of the three.
+
+    Cost a pixel: C S + S E1 + 9 S E3 MACs. Names: torchvision's.
+    """
+
+    def __init__(self, c, squeeze, expand1x1, expand3x3, rng=None):
+        super().__init__()
+        rng = np.random.default_rng(rng)
+        self.squeeze = Conv2d(c, squeeze, 1, rng=rng)
+        self.expand1x1 = Conv2d(squeeze, expand1x1, 1, rng=rng)
+        self.expand3x3 = Conv2d(squeeze, expand3x3, 3, padding=1, rng=rng)
+
+    def forward(self, x):
+        """Two views of one small layer."""
+        s = F.relu(self.squeeze(x))                                                       # (N,C,H,W) -> (N,S,H,W)
+        return F.concat([F.relu(self.expand1x1(s)), F.relu(self.expand3x3(s))], dim=1)
+
+
+def _projection(c, f, stride, rng):
+    """What the shortcut needs where shapes change: 1x1 convolution and BatchNorm (He et al. 2016, option B); None otherwise."""
+    return conv_bn_act(c, f, 1, stride, activation=None, rng=rng) if stride != 1 or c != f else None
+
+
+class BasicBlock(Module):
+    """Two 3x3 convolutions and the input beside them: (N,C,H,W) -> (N,F,H/S,W/S). Names: torchvision's (`conv1`, `downsample.0`)."""
+
+    expansion = 1
+
+    def __init__(self, c, f, stride=1, rng=None):
+        super().__init__()
+        rng = np.random.default_rng(rng)
+        self.conv1, self.bn1 = Conv2d(c, f, 3, stride, 1, bias=False, rng=rng), BatchNorm2d(f)
+        self.conv2, self.bn2 = Conv2d(f, f, 3, 1, 1, bias=False, rng=rng), BatchNorm2d(f)
+        self.downsample = _projection(c, f, stride, rng)
+
+    def forward(self, x):
+        """act(branch(x) + x), x projected where shapes change."""
+        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        return F.relu(y + (x if self.downsample is None else self.downsample(x)))
+
+
+class Bottleneck(Module):
+    """1x1 down to `width`, 3x3, 1x1 up to 4 width, and the input beside them: (N,C,H,W) -> (N,4 width,H/S,W/S).
+
+    The stride is the 3x3 convolution's, as torchvision has it; with `stride_first` the first 1x1's, as in the paper: fewer MACs
+    (the 3x3 and the first 1x1 run on the smaller plane), but three of four pixels are never looked at. Names: torchvision's.
+    """
+
+    expansion = 4
+
+    def __init__(self, c, width, stride=1, stride_first=False, rng=None):
+        super().__init__()
+        rng = np.random.default_rng(rng)
+        first, second = (stride, 1) if stride_first else (1, stride)
+        f = width * self.expansion
+        self.conv1, self.bn1 = Conv2d(c, width, 1, first, bias=False, rng=rng), BatchNorm2d(width)
+        self.conv2, self.bn2 = Conv2d(width, width, 3, second, 1, bias=False, rng=rng), BatchNorm2d(width)
+        self.conv3, self.bn3 = Conv2d(width, f, 1, bias=False, rng=rng), BatchNorm2d(f)
+        self.downsample = _projection(c, f, stride, rng)
+
+    def forward(self, x):
+        """act(branch(x) + x), x projected where shapes change."""
+        y = F.relu(self.bn1(self.conv1(x)))                                               # (N,C,H,W) -> (N,width,H,W)
+        y = F.relu(self.bn2(self.conv2(y)))                                               # -> (N,width,H/S,W/S)
+        y = self.bn3(self.conv3(y))                                                       # -> (N,4 width,H/S,W/S)
+        return F.relu(y + (x if self.downsample is None else self.downsample(x)))
+
+
+class ShuffleUnitV2(Module):
+    """Split, work on one half, set side by side, shuffle; with stride 2 both branches see all channels: (N,C,H,W) -> (N,F,H/S,W/S).
+
+    The second branch is 1x1 -> depthwise 3x3 -> 1x1 of width F/2. With stride 2 the first (depthwise 3x3 -> 1x1) has F/2
+    channels as torchvision has it; with `keep_input` C of them, and the second F - C, as in the authors' code. Names: torchvision's.
+    Errors: ValueError for an odd F, and for stride 1 with C != F.
+    """
+
+    def __init__(self, c, f, stride=1, keep_input=False, rng=None):
+        super().__init__()
+        if f % 2 or stride == 1 and c != f:
+            raise ValueError(f"f must be even, and c with stride 1 (the channels are split in half), not c = {c} and f = {f}")
+        rng = np.random.default_rng(rng)
+        half, self.stride = f // 2, stride
+        kept = c if keep_input and stride > 1 else half
+        self.branch1 = Sequential()
+        if stride > 1:
+            self.branch1 = Sequential(*conv_bn_act(c, c, 3, stride, groups=c, activation=None, rng=rng),
+                                      *conv_bn_act(c, kept, 1, activation=ReLU, rng=rng))
+        self.branch2 = Sequential(*conv_bn_act(c if stride > 1 else half, half, 1, activation=ReLU, rng=rng),
+                                  *conv_bn_act(half, half, 3, stride, groups=half, activation=None, rng=rng),
+                                  *conv_bn_act(half, f - kept, 1, activation=ReLU, rng=rng))
+
+    def forward(self, x):
+        """Half of the result is the other branch's: the shuffle lets them meet in the next unit."""
+        a, b = F.split(x, x.shape[1] // 2, dim=1) if self.stride == 1 else (x, x)
+        return F.channel_shuffle(F.concat([self.branch1(a), self.branch2(b)], dim=1), 2)
