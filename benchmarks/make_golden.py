@@ -21,9 +21,11 @@ from tinyconv.models import NETWORKS  # noqa: E402
 def look(network):
     """(shapes by name, scores) of torchvision's network on the golden weights."""
     model = getattr(torchvision.models, network)(weights=None).eval()
-    shapes = {name: tuple(p.shape) for name, p in model.state_dict().items() if not name.endswith("num_batches_tracked")}
-    model.load_state_dict({name: torch.from_numpy(a) for name, a in golden.weights(shapes).items()}, strict=False)
+    state = model.state_dict()
+    shapes = {name: tuple(p.shape) for name, p in state.items() if not name.endswith("num_batches_tracked")}
     with torch.no_grad():
+        for name, array in golden.weights(shapes).items():
+            state[name].copy_(torch.from_numpy(array))
         return shapes, model(torch.from_numpy(golden.picture())).numpy()[:, golden.SHOWN]
 
 

@@ -76,5 +76,5 @@ def begin_fan_out(model, rng):
 
 def begin_linear(linear, rng, std=0.01):
     """A linear layer (or the convolution that takes its place): weights normal with deviation `std`, biases 0."""
-    linear.weight.data = (rng.standard_normal(linear.weight.shape) * std).astype(np.float32)
+    linear.weight.data = nn.init.normal(linear.weight.shape, std, rng)
     linear.bias.data = np.zeros(linear.bias.shape, np.float32)

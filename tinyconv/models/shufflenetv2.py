@@ -8,7 +8,7 @@ splitting instead of adding stayed with the family; measuring time instead of MA
 
 Two networks bear the name: torchvision's units halve the channels in strided units as well; in the authors' code
 (`shufflenet_v2_paper`) the first branch keeps as many as it was given. The paper's figures belong to the second.
-Names and shapes of parameters are torchvision's, in both.
+Names and shapes of parameters are torchvision's, in both. The small form takes 28x28 or 32x32 pictures.
 """
 import numpy as np
 
@@ -20,6 +20,7 @@ from .building import Printed, scaled
 WIDTHS = {0.5: (24, 48, 96, 192, 1024), 1.0: (24, 116, 232, 464, 1024), 1.5: (24, 176, 352, 704, 1024),
           2.0: (24, 244, 488, 976, 2048)}
 REPEATS = (4, 8, 4)
+SMALL_WIDTHS, SMALL_REPEATS = (24, 48, 96, 128), (2, 2)
 
 PUBLISHED = {
     "shufflenet_v2_x0_5": {"params": 1_366_792, "macs": 40_476_448},
@@ -41,30 +42,32 @@ PRINTED = tuple(
 
 
 class ShuffleNetV2(nn.Module):
-    """3x3 convolution and pooling, three stages of units, a 1x1 convolution, global average pooling, a linear classifier:
+    """3x3 convolution, pooling or not, stages of units, a 1x1 convolution, global average pooling, a linear classifier:
     (N,C,H,W) -> (N,K).
     """
 
-    def __init__(self, widths, num_classes, in_channels, width_mult, rng, keep_input=False):
+    def __init__(self, widths, num_classes, in_channels, width_mult, rng, keep_input=False, repeats=REPEATS, pooled=True):
         super().__init__()
         rng = np.random.default_rng(rng)
         c, *stages, last = (scaled(width, width_mult, 2) for width in widths)
         self.conv1 = nn.conv_bn_act(in_channels, c, stride=2, activation=nn.ReLU, rng=rng)
-        self.maxpool = nn.MaxPool2d(3, 2, padding=1)
-        for stage, (f, n) in enumerate(zip(stages, REPEATS), 2):
+        self.maxpool = nn.MaxPool2d(3, 2, padding=1) if pooled else nn.Identity()
+        self.names = [f"stage{i}" for i in range(2, 2 + len(stages))]
+        for name, f, n in zip(self.names, stages, repeats):
             units = nn.Sequential()
             for i in range(n):
                 units.append(nn.ShuffleUnitV2(c, f, 2 if i == 0 else 1, keep_input, rng=rng))
                 c = f
-            setattr(self, f"stage{stage}", units)
+            setattr(self, name, units)
         self.conv5 = nn.conv_bn_act(c, last, 1, activation=nn.ReLU, rng=rng)
         self.fc = nn.Linear(last, num_classes, rng=rng)
 
     def forward(self, x):
         """(N,C,H,W) -> scores (N,K)."""
         x = self.maxpool(self.conv1(x))                                                   # (N,C,H,W) -> (N,24,H/4,W/4)
-        x = self.conv5(self.stage4(self.stage3(self.stage2(x))))
-        return self.fc(F.flatten(F.adaptive_avg_pool2d(x, 1)))
+        for name in self.names:
+            x = getattr(self, name)(x)                                                    # each halves the plane
+        return self.fc(F.flatten(F.adaptive_avg_pool2d(self.conv5(x), 1)))
 
 
 def shufflenet_v2_x0_5(num_classes=1000, in_channels=3, width_mult=1.0, rng=None):
@@ -91,3 +94,12 @@ def shufflenet_v2_paper(num_classes=1000, in_channels=3, width_mult=1.0, rng=Non
     """The authors' units. width_mult 0.5, 1.0, 1.5 and 2.0 are the paper's rows; any other scales the row of 1.0."""
     widths, rest = (WIDTHS[width_mult], 1.0) if width_mult in WIDTHS else (WIDTHS[1.0], width_mult)
     return ShuffleNetV2(widths, num_classes, in_channels, rest, rng, keep_input=True)
+
+
+def shufflenet_v2_small(num_classes=10, in_channels=1, width_mult=1.0, rng=None):
+    """ShuffleNet V2 for 28x28 and 32x32 pictures: two stages of two units on planes of 7x7 and 4x4.
+
+    >>> tc.models.shufflenet_v2_small(rng=0)(tc.Tensor(np.zeros((1, 1, 28, 28), np.float32))).shape
+    (1, 10)
+    """
+    return ShuffleNetV2(SMALL_WIDTHS, num_classes, in_channels, width_mult, rng, repeats=SMALL_REPEATS, pooled=False)

@@ -69,3 +69,12 @@ def squeezenet1_0(num_classes=1000, in_channels=3, width_mult=1.0, dropout=0.5, 
 def squeezenet1_1(num_classes=1000, in_channels=3, width_mult=1.0, dropout=0.5, rng=None):
     """The authors' later version: a smaller first kernel and earlier pooling, 2.3 times fewer MACs."""
     return SqueezeNet(TABLE_1_1, STEM_1_1, num_classes, in_channels, width_mult, dropout, rng)
+
+
+def squeezenet_small(num_classes=10, in_channels=1, width_mult=1.0, dropout=0.0, rng=None):
+    """SqueezeNet for 28x28 and 32x32 pictures: four Fire modules on planes of 13x13 and 6x6.
+
+    >>> tc.models.squeezenet_small(rng=0)(tc.Tensor(np.zeros((1, 1, 28, 28), np.float32))).shape
+    (1, 10)
+    """
+    return SqueezeNet(SMALL_TABLE, SMALL_STEM, num_classes, in_channels, width_mult, dropout, rng)
