@@ -37,7 +37,8 @@ def main(chosen):
         arrays[f"{network}/state"], arrays[f"{network}/logits"] = golden.as_text(shapes), scores
         print(f"{network}: {len(shapes)} entries, scores from {scores.min():.4g} to {scores.max():.4g}", flush=True)
     write_npz(golden.PATH, arrays)
-    print(f"{golden.PATH.name}: {golden.PATH.stat().st_size:,} bytes, torch {torch.__version__}, torchvision {torchvision.__version__}")
+    versions = f"torch {torch.__version__}, torchvision {torchvision.__version__}"
+    print(f"{golden.PATH.name}: {golden.PATH.stat().st_size:,} bytes, {versions}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""What torchvision says about its networks, and the weights on which it said it; benchmarks/make_golden.py wrote the file beside it.
+"""What torchvision says about its networks, and the weights on which it said it; benchmarks/make_golden.py wrote the file
+beside it.
 
 Nobody stores a gigabyte of random weights: both sides compute them from the names and shapes alone, by `weights`. One table of
 65,537 numbers (a prime: no row of a matrix begins where another did) from PCG64's raw bits, which no version of NumPy changes,

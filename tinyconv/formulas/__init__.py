@@ -51,6 +51,6 @@ __all__ = [
     "low_rank_break_even", "low_rank_conv_geometries", "low_rank_conv_macs", "low_rank_conv_params", "low_rank_linear_macs",
     "low_rank_linear_params", "matmul_macs", "output_size", "pair", "pointwise_traffic", "pool2d_geometry",
     "pool2d_operations", "quantized_bytes", "receptive_field", "receptive_field_of_chain", "shuffle_groups", "shuffled_pair_macs",
-    "strassen_additions", "strassen_multiplications", "winograd_products", "winograd_reduction", "winograd_tiles", "winograd_transform_macs",
-    "winograd_weight_bytes",
+    "strassen_additions", "strassen_multiplications", "winograd_products", "winograd_reduction", "winograd_tiles",
+    "winograd_transform_macs", "winograd_weight_bytes",
 ]

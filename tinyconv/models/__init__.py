@@ -2,8 +2,8 @@
 
     NETWORKS     name -> builder; every one takes num_classes, in_channels, width_mult and rng (seed or Generator of the weights),
                  and dropout where the network has one
-    PUBLISHED    name -> its exact counts: "params" (BatchNorm's γ and β included) and "macs" of one picture of 224x224 (or "size"),
-                 convolution and linear layers, padding taps counted
+    PUBLISHED    name -> its exact counts: "params" (BatchNorm's γ and β included) and "macs" of one picture of 224x224 (or of
+                 "size"): convolution and linear layers, padding taps counted
     PRINTED      what papers, authors and torchvision print, row by row, with the convention and the rounding (`building.Printed`)
 
 Small forms (`…_small`) take one channel of 28x28 or 32x32 unless told otherwise, and are there to be trained.
@@ -74,7 +74,8 @@ NETWORKS = {f.__name__: f for f in (
     efficientnet_b0, efficientnet_b1, efficientnet_b2, efficientnet_b3,
     mnasnet0_5, mnasnet0_75, mnasnet1_0, mnasnet1_3,
 )}
-_PAGES = (alexnets, vgg, squeezenet, resnet, mobilenetv1, mobilenetv2, mobilenetv3, shufflenetv1, shufflenetv2, efficientnet, mnasnet)
+_PAGES = (alexnets, vgg, squeezenet, resnet, mobilenetv1, mobilenetv2, mobilenetv3, shufflenetv1, shufflenetv2, efficientnet,
+          mnasnet)
 PUBLISHED = {name: counts for page in _PAGES for name, counts in page.PUBLISHED.items()}
 PRINTED = tuple(row for page in _PAGES for row in page.PRINTED)
 
@@ -93,6 +94,6 @@ def network(name):
 
 
 __all__ = [
-    "AlexNet", "EfficientNet", "MnasNet", "MobileNetV1", "MobileNetV2", "MobileNetV3", "NETWORKS", "PRINTED", "PUBLISHED", "ResNet",
-    "ShuffleNetV1", "ShuffleNetV2", "SqueezeNet", "VGG", "compound_scaling", "network", *NETWORKS,
+    "AlexNet", "EfficientNet", "MnasNet", "MobileNetV1", "MobileNetV2", "MobileNetV3", "NETWORKS", "PRINTED", "PUBLISHED",
+    "ResNet", "ShuffleNetV1", "ShuffleNetV2", "SqueezeNet", "VGG", "compound_scaling", "network", *NETWORKS,
 ]

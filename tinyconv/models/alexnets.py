@@ -4,10 +4,11 @@ What was new: depth that could be trained, by ReLU, dropout and two GPUs. Where 
 fully connected layers. What it buys is the measure of all that follows: 714 MMACs, of which the linear layers are 8 %, and 61.1 M
 parameters, of which they are 96 %. It carries over: ReLU and dropout did; local response normalisation and large kernels did not.
 
-Two forms. The paper's (`alexnet_paper`, on 227x227 pictures: with the 224 it names no window ends at the border) has 96 filters, local
-response normalisation y = x / (2 + 1e-4 Σ x²)^0.75 over five channels (our α is divided by their number, hence 5e-4 below), and
-convolutions 2, 4 and 5 in two groups, a tower for each GPU: half the weights and MACs of these layers a worker, and the other
-tower's maps cross over before convolution 3 alone. torchvision's (`alexnet`) is the later one-tower form; names and shapes are its.
+Two forms. The paper's (`alexnet_paper`, on 227x227 pictures: with the 224 it names no window ends at the border) has 96
+filters, local response normalisation y = x / (2 + 1e-4 Σ x²)^0.75 over five channels (our α is divided by their number, hence
+5e-4 below), and convolutions 2, 4 and 5 in two groups, a tower for each GPU: half the weights and MACs of these layers a
+worker, and the other tower's maps cross over before convolution 3 alone. torchvision's (`alexnet`) is the later one-tower form;
+names and shapes are its.
 """
 import numpy as np
 

@@ -11,8 +11,10 @@ class Printed(NamedTuple):
 
     network, options, size   the builder, what it is given, and the pictures' height and width
     quantity, text           "macs" or "params", and what is printed: "569 M"
-    convention               "conv + linear" (padding taps counted; no bias, BatchNorm, activation, pooling); "conv" (no linear layer
-                             either); for params "all", or "no norm" (without BatchNorm's γ and β); "+ bias" adds the additions
+    convention               "conv + linear" (padding taps counted; no bias, BatchNorm, activation, pooling); "conv" (no linear
+                             layer either); "conv + linear + bias" (an addition an output of a layer with bias); "conv + linear +
+                             squeeze and scale" (squeeze-excitation's averages and products); for params "all", or "no norm"
+                             (without BatchNorm's γ and β)
     rounding                 "nearest", "down" where digits were cut off, "up" where the next one is printed
     source                   where it stands; [mem] marks a figure quoted from memory
     """

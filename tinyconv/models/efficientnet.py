@@ -1,12 +1,12 @@
 """EfficientNet (Tan, Le: "EfficientNet: rethinking model scaling for convolutional neural networks", ICML 2019).
 
-What is new: depth, width and resolution grow together, by α^φ, β^φ, γ^φ with α β² γ² about 2, so that φ + 1 costs twice the MACs. Where
-it sits: around a searched base, B0, of inverted residuals with squeeze-excitation and x sigmoid(x) (`nn.MBConv`). What it buys: B0 has
-386 MMACs and 5.3 M parameters, a tenth of ResNet-50's MACs and a fifth of its parameters. It carries over: compound scaling to other families; the
-depthwise layers with large kernels are slower than their MACs say.
+What is new: depth, width and resolution grow together, by α^φ, β^φ, γ^φ with α β² γ² about 2, so that φ + 1 costs twice the
+MACs. Where it sits: around a searched base, B0, of inverted residuals with squeeze-excitation and x sigmoid(x) (`nn.MBConv`).
+What it buys: B0 has 386 MMACs and 5.3 M parameters, a tenth of ResNet-50's MACs and a fifth of its parameters. It carries over:
+compound scaling to other families; the depthwise layers with large kernels are slower than their MACs say.
 
-α = 1.2 (depth), β = 1.1 (width), γ = 1.15 (resolution) are the paper's grid search; the networks it published do not follow the formula
-to the digit (`PUBLISHED_SCALING` against `compound_scaling`: B3 is 1.4, 1.2, 300 where φ = 2 gives 1.44, 1.21, 296).
+α = 1.2 (depth), β = 1.1 (width), γ = 1.15 (resolution) are the paper's grid search; the networks it published do not follow the
+formula to the digit (`PUBLISHED_SCALING` against `compound_scaling`: B3 is 1.4, 1.2, 300 where φ = 2 gives 1.44, 1.21, 296).
 Names and shapes of parameters are torchvision's.
 """
 import math
@@ -33,8 +33,8 @@ PUBLISHED = {"efficientnet_b0": {"params": 5_288_548, "macs": 385_814_752},
              "efficientnet_b3": {"params": 12_233_232, "macs": 1_827_141_392, "size": 300}}
 PRINTED = tuple(
     [Printed(name, "params", str(row["params"]), "torchvision efficientnet.py", "all") for name, row in PUBLISHED.items()]
-    + [Printed(name, "macs", text, "torchvision efficientnet.py", size=PUBLISHED[name].get("size", 224)) for name, text in (
-        ("efficientnet_b0", "0.386 G"), ("efficientnet_b1", "0.687 G"), ("efficientnet_b2", "1.088 G"), ("efficientnet_b3", "1.827 G"))]
+    + [Printed(name, "macs", text, "torchvision efficientnet.py", size=PUBLISHED[name].get("size", 224))
+       for name, text in zip(PUBLISHED, ("0.386 G", "0.687 G", "1.088 G", "1.827 G"))]
     + [Printed("efficientnet_b0", "params", "5.3 M", "Tan & Le 2019, Table 2", "all"),
        Printed("efficientnet_b0", "macs", "0.39 G", "Tan & Le 2019, Table 2")])
 
@@ -49,7 +49,9 @@ def compound_scaling(phi):
 
 
 class EfficientNet(nn.Module):
-    """Stem, stages by TABLE scaled in width and depth, a 1x1 head, global average pooling, dropout, a linear layer: (N,C,H,W) -> (N,K)."""
+    """Stem, stages by TABLE scaled in width and depth, a 1x1 head, global average pooling, dropout, a linear layer: (N,C,H,W)
+    -> (N,K).
+    """
 
     def __init__(self, depth, width, num_classes, in_channels, dropout, stochastic_depth_prob, rng):
         super().__init__()
@@ -60,8 +62,8 @@ class EfficientNet(nn.Module):
         for t, kernel, stride, channels, n in TABLE:
             stage, f = nn.Sequential(), make_divisible(channels * width)
             for i in range(math.ceil(n * depth)):
-                stage.append(nn.MBConv(c, make_divisible(c * t), f, kernel, stride if i == 0 else 1, max(1, c // 4), nn.SiLU, nn.SiLU,
-                                       drop=stochastic_depth_prob * at / total, rng=rng))
+                stage.append(nn.MBConv(c, make_divisible(c * t), f, kernel, stride if i == 0 else 1, max(1, c // 4), nn.SiLU,
+                                       nn.SiLU, drop=stochastic_depth_prob * at / total, rng=rng))
                 c, at = f, at + 1
             features.append(stage)
         features.append(nn.conv_bn_act(c, 4 * c, 1, activation=nn.SiLU, rng=rng))
@@ -85,7 +87,9 @@ def _scaled(name, num_classes, in_channels, width_mult, dropout, stochastic_dept
 
 
 def efficientnet_b0(num_classes=1000, in_channels=3, width_mult=1.0, dropout=None, stochastic_depth_prob=0.2, rng=None):
-    """The base network. Cost at 224: PUBLISHED, exactly. `stochastic_depth_prob` rises from 0 to about itself along the blocks."""
+    """The base network. Cost at 224: PUBLISHED, exactly. Blocks are left out in training with a probability that rises from 0 to
+    about `stochastic_depth_prob` along the network.
+    """
     return _scaled("efficientnet_b0", num_classes, in_channels, width_mult, dropout, stochastic_depth_prob, rng)
 
 

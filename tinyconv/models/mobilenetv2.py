@@ -20,14 +20,15 @@ STEM, HEAD = 32, 1280
 SMALL_TABLE = ((1, 16, 1, 1), (3, 24, 2, 2), (4, 40, 2, 1))
 SMALL_STEM, SMALL_HEAD = 16, 128
 
-# Width 1.0 at 224. The paper's row of width 1.4 (585 M, 6.9 M [mem]) is not reproducible; the authors' later table (582 M, 6.06 M) is.
+# The paper's row of width 1.4 (585 M, 6.9 M [mem]) is not reproducible; the authors' later one (582 M, 6.06 M) is.
 PUBLISHED = {"mobilenet_v2": {"params": 3_504_872, "params_without_batch_norm": 3_470_760, "macs": 300_774_272}}
 _AUTHORS = "authors' tf-models slim mobilenet/README.md"
 PRINTED = tuple(
     [Printed("mobilenet_v2", "macs", text, _AUTHORS, options={"width_mult": width}, rounding="down")
      for width, text in ((1.4, "582 M"), (1.3, "509 M"), (1.0, "300 M"), (0.75, "209 M"), (0.5, "97 M"), (0.35, "59 M"))]
     + [Printed("mobilenet_v2", "params", text, _AUTHORS, "no norm", options={"width_mult": width})
-       for width, text in ((1.4, "6.06 M"), (1.3, "5.34 M"), (1.0, "3.47 M"), (0.75, "2.61 M"), (0.5, "1.95 M"), (0.35, "1.66 M"))]
+       for width, text in ((1.4, "6.06 M"), (1.3, "5.34 M"), (1.0, "3.47 M"), (0.75, "2.61 M"), (0.5, "1.95 M"),
+                           (0.35, "1.66 M"))]
     + [Printed("mobilenet_v2", "macs", text, _AUTHORS, size=size)
        for size, text in ((192, "221 M"), (160, "154 M"), (128, "99 M"), (96, "56 M"))]
     + [Printed("mobilenet_v2", "params", "3504872", "torchvision mobilenetv2.py", "all"),

@@ -1,9 +1,10 @@
 """MobileNetV3 (Howard et al.: "Searching for MobileNetV3", ICCV 2019).
 
-What is new: the widths, kernels and places are searched for a phone's milliseconds; squeeze-excitation enters the inverted residual, and
-x hardsigmoid(x) takes the place of ReLU6 where planes are small. Where it sits: in the block (`nn.MBConv`), and in a head that does
-its last wide 1x1 convolution behind the pooling, on one pixel instead of 49. What it buys: large has 217 MMACs against V2's 301, at
-more parameters (5.5 M against 3.5 M). It carries over: the block is EfficientNet's, hardswish what quantized networks use for swish.
+What is new: the widths, kernels and places are searched for a phone's milliseconds; squeeze-excitation enters the inverted
+residual, and x hardsigmoid(x) takes the place of ReLU6 where planes are small. Where it sits: in the block (`nn.MBConv`), and
+in a head that does its last wide 1x1 convolution behind the pooling, on one pixel instead of 49. What it buys: large has 217
+MMACs against V2's 301, at more parameters (5.5 M against 3.5 M). It carries over: the block is EfficientNet's, hardswish what
+quantized networks use for swish.
 
 Names and shapes of parameters are torchvision's, and so are BatchNorm's ε = 0.001 and momentum 0.01.
 """

@@ -1,15 +1,16 @@
 """ResNet (He, Zhang, Ren, Sun: "Deep residual learning for image recognition", CVPR 2016).
 
 What is new: a block adds what it computes to its input, y = F(x) + x, so that depth cannot make a network worse than the
-identity and gradients reach every layer undiminished. Where it sits: around every two 3x3 convolutions (`nn.BasicBlock`) or around
-1x1, 3x3, 1x1 (`nn.Bottleneck`, whose 3x3 runs on a quarter of the channels). What it buys: 34 layers for 3.66 GMACs where VGG-19
-needs 19.6; a bottleneck of 256 channels costs 69,632 MACs a pixel, two 3x3 convolutions on them 1,179,648. It carries over:
-every later network of this room keeps the shortcut.
+identity and gradients reach every layer undiminished. Where it sits: around every two 3x3 convolutions (`nn.BasicBlock`) or
+around 1x1, 3x3, 1x1 (`nn.Bottleneck`, whose 3x3 runs on a quarter of the channels). What it buys: 34 layers for 3.66 GMACs
+where VGG-19 needs 19.6; a bottleneck of 256 channels costs 69,632 MACs a pixel, two 3x3 convolutions on them 1,179,648. It
+carries over: every later network of this room keeps the shortcut.
 
-Two forms of the deep ones: torchvision's ResNet-50/101/152 stride in the 3x3 convolution, the paper's in the first 1x1 (`resnet50_paper`, …).
-Names and shapes of parameters are torchvision's. For pictures of 32x32 there are the paper's CIFAR networks, 6n + 2 layers of basic
-blocks whose shortcuts have no parameters (option A), and `resnet_small`. `se_resnet50` (Hu, Shen, Sun: "Squeeze-and-excitation
-networks", CVPR 2018) weighs the channels of every branch before it is added: 2.5 M more parameters and MACs, 2/r Σ C² with r = 16.
+Two forms of the deep ones: torchvision's ResNet-50/101/152 stride in the 3x3 convolution, the paper's in the first 1x1
+(`resnet50_paper`, …). Names and shapes of parameters are torchvision's. For pictures of 32x32 there are the paper's CIFAR
+networks, 6n + 2 layers of basic blocks whose shortcuts have no parameters (option A), and `resnet_small`. `se_resnet50` (Hu,
+Shen, Sun: "Squeeze-and-excitation networks", CVPR 2018) weighs the channels of every branch before it is added: 2.5 M more
+parameters and MACs, 2/r Σ C² with r = 16.
 """
 import numpy as np
 
@@ -55,8 +56,8 @@ PRINTED = tuple(
 class ResNet(nn.Module):
     """Convolution, pooling or not, stages of `block`, global average pooling, a linear classifier: (N,C,H,W) -> (N,K).
 
-    `block(c, width, stride, rng=…, **options)` makes (N, width block.expansion, H/S, W/S) of (N,c,H,W). `stem`: kernel and stride of the
-    first convolution, and whether a pooling stands behind it.
+    `block(c, width, stride, rng=…, **options)` makes (N, width block.expansion, H/S, W/S) of (N,c,H,W). `stem`: kernel and
+    stride of the first convolution, and whether a pooling stands behind it.
     """
 
     def __init__(self, block, blocks, num_classes, in_channels, width_mult, rng, widths=WIDTHS, stem=(7, 2, True), **options):

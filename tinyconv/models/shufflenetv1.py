@@ -1,12 +1,14 @@
-"""ShuffleNet (Zhang, Zhou, Lin, Sun: "ShuffleNet: an extremely efficient convolutional neural network for mobile devices", CVPR 2018).
+"""ShuffleNet (Zhang, Zhou, Lin, Sun: "ShuffleNet: an extremely efficient convolutional neural network for mobile devices", CVPR
+2018).
 
-What is new: 1x1 convolutions are grouped too, which divides their MACs by G, and a fixed permutation of the channels, the shuffle,
-lets the groups see each other. Where it sits: between the first 1x1 and the depthwise convolution of every unit
-(`nn.ShuffleUnitV1`). What it buys: for the same 140 MMACs, 960 channels at the end with three groups where one group affords 576.
-It carries over: V2 kept the shuffle and gave up the groups, whose memory traffic costs more time than they save.
+What is new: 1x1 convolutions are grouped too, which divides their MACs by G, and a fixed permutation of the channels, the
+shuffle, lets the groups see each other. Where it sits: between the first 1x1 and the depthwise convolution of every unit
+(`nn.ShuffleUnitV1`). What it buys: for the same 140 MMACs, 960 channels at the end with three groups where one group affords
+576. It carries over: V2 kept the shuffle and gave up the groups, whose memory traffic costs more time than they save.
 
 The table gives every G its own widths, such that all cost about 140 MMACs. The paper's figures leave the linear layer out, its
-authors' later ones count it (Table 8 of V2, and their README): two conventions of the same people.
+authors' later ones count it (Table 8 of V2, and their README): two conventions of the same people. The linear layer has no
+bias, as in the authors' code: with one, 2.0x with three groups would print as 5.5 M parameters, not 5.4.
 """
 import numpy as np
 
@@ -14,16 +16,16 @@ from .. import functional as F
 from .. import nn
 from .building import Printed, scaled
 
-# groups -> width: channels of the first convolution and of the first stage; the next two stages double them. 1.0 is Table 1 of the
-# paper, the other rows are the authors' code
+# groups -> width: channels of the first convolution and of the first stage; the next two stages double them. 1.0 is Table 1 of
+# the paper, the other rows are the authors' code
 WIDTHS = {1: {1.0: (24, 144)}, 2: {1.0: (24, 200)}, 4: {1.0: (24, 272)},
           3: {0.5: (12, 120), 1.0: (24, 240), 1.5: (24, 360), 2.0: (48, 480)},
           8: {0.5: (16, 192), 1.0: (24, 384), 1.5: (24, 576), 2.0: (48, 768)}}
 REPEATS = (4, 8, 4)
 SMALL_REPEATS, SMALL_WIDTHS = (2, 2), (24, 96)
 
-PUBLISHED = {"shufflenet_v1": {"params": 1_865_728, "macs": 137_460_672}}
-_AUTHORS = "authors' ShuffleNetV1/README.md"                    # its 138 M for three groups at 1.0 is not reproducible: 137.46, 136.50
+PUBLISHED = {"shufflenet_v1": {"params": 1_864_728, "macs": 137_460_672}}
+_AUTHORS = "authors' ShuffleNetV1/README.md"             # its 138 M for three groups at 1.0 is not reproducible: 137.46 or 136.50
 PRINTED = tuple(
     [Printed("shufflenet_v1", "macs", text, "Zhang et al. 2018, Table 2 [mem]", "conv", options={"groups": groups})
      for groups, text in ((1, "143 M"), (2, "140 M"), (3, "137 M"), (4, "133 M"), (8, "137 M"))]
@@ -52,7 +54,7 @@ class ShuffleNetV1(nn.Module):
             stages.append(units)
             f *= 2
         self.stages = stages
-        self.fc = nn.Linear(c, num_classes, rng=rng)
+        self.fc = nn.Linear(c, num_classes, bias=False, rng=rng)
 
     def forward(self, x):
         """(N,C,H,W) -> scores (N,K)."""
@@ -61,7 +63,9 @@ class ShuffleNetV1(nn.Module):
 
 
 def _widths(rows, width_mult, groups):
-    """Channels of the first convolution and of the first stage: a row of the table, or that of 1.0 scaled to what groups divide."""
+    """Channels of the first convolution and of the first stage: a row of the table, or that of 1.0 scaled to what groups
+    divide.
+    """
     if width_mult in rows:
         return rows[width_mult]
     return scaled(rows[1.0][0], width_mult, groups), scaled(rows[1.0][1], width_mult, 4 * groups)

@@ -1,10 +1,10 @@
 """ShuffleNet V2 (Ma, Zhang, Zheng, Sun: "Practical guidelines for efficient CNN architecture design", ECCV 2018).
 
-What is new: the measure is time, not MACs, and memory traffic decides it: equal channels on both sides of a 1x1 convolution move the
-fewest values for its MACs (`formulas.pointwise_traffic`), groups, many small branches and additions cost time that no MAC count
-shows. Where it sits: in the unit (`nn.ShuffleUnitV2`): half of the channels pass untouched, the other half goes through 1x1,
-depthwise 3x3, 1x1 of equal width, a shuffle mixes both. What it buys: 1.0x is 146 MMACs, half of MobileNetV2's 301. It carries over:
-splitting instead of adding stayed with the family; measuring time instead of MACs is common sense since.
+What is new: the measure is time, not MACs, and memory traffic decides it: equal channels on both sides of a 1x1 convolution
+move the fewest values for its MACs (`formulas.pointwise_traffic`), groups, many small branches and additions cost time that no
+MAC count shows. Where it sits: in the unit (`nn.ShuffleUnitV2`): half of the channels pass untouched, the other half goes
+through 1x1, depthwise 3x3, 1x1 of equal width, a shuffle mixes both. What it buys: 1.0x is 146 MMACs, half of MobileNetV2's
+301. It carries over: splitting instead of adding stayed with the family; measuring time instead of MACs is common sense since.
 
 Two networks bear the name: torchvision's units halve the channels in strided units as well; in the authors' code
 (`shufflenet_v2_paper`) the first branch keeps as many as it was given. The paper's figures belong to the second.
@@ -71,7 +71,7 @@ class ShuffleNetV2(nn.Module):
 
 
 def shufflenet_v2_x0_5(num_classes=1000, in_channels=3, width_mult=1.0, rng=None):
-    """Width 0.5, torchvision's units. Cost at 224: PUBLISHED, exactly; width_mult scales the channels further, to even numbers."""
+    """Width 0.5, torchvision's units. Cost at 224: PUBLISHED. width_mult scales the channels further, to even numbers."""
     return ShuffleNetV2(WIDTHS[0.5], num_classes, in_channels, width_mult, rng)
 
 

@@ -32,7 +32,9 @@ PRINTED = (
 
 
 class SqueezeNet(nn.Module):
-    """A convolution, Fire modules by `table`, dropout, a 1x1 convolution to the classes, global average pooling: (N,C,H,W) -> (N,K)."""
+    """A convolution, Fire modules by `table`, dropout, a 1x1 convolution to the classes, global average pooling: (N,C,H,W) ->
+    (N,K).
+    """
 
     def __init__(self, table, stem, num_classes, in_channels, width_mult, dropout, rng):
         super().__init__()
@@ -48,8 +50,8 @@ class SqueezeNet(nn.Module):
                 features.append(nn.Fire(c, squeeze, expand, expand, rng=rng))
                 c = 2 * expand
         self.features = nn.Sequential(*features)
-        self.classifier = nn.Sequential(nn.Dropout(dropout, rng=rng.spawn(1)[0]), nn.Conv2d(c, num_classes, 1, rng=rng), nn.ReLU(),
-                                        nn.AdaptiveAvgPool2d(1))
+        self.classifier = nn.Sequential(nn.Dropout(dropout, rng=rng.spawn(1)[0]), nn.Conv2d(c, num_classes, 1, rng=rng),
+                                        nn.ReLU(), nn.AdaptiveAvgPool2d(1))
         for module in self.features.modules():
             if isinstance(module, nn.Conv2d):
                 module.weight.data = nn.init.kaiming_uniform(module.weight.shape, rng=rng)
@@ -62,7 +64,9 @@ class SqueezeNet(nn.Module):
 
 
 def squeezenet1_0(num_classes=1000, in_channels=3, width_mult=1.0, dropout=0.5, rng=None):
-    """The paper's network (without bypass). Cost at 224: PUBLISHED, exactly; 4 bytes a parameter are 4.76 MiB, the paper's "4.8 MB"."""
+    """The paper's network (without bypass). Cost at 224: PUBLISHED, exactly; 4 bytes a parameter are 4.76 MiB, the paper's "4.8
+    MB".
+    """
     return SqueezeNet(TABLE_1_0, STEM_1_0, num_classes, in_channels, width_mult, dropout, rng)
 
 

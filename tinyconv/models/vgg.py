@@ -1,12 +1,12 @@
 """VGG (Simonyan, Zisserman: "Very deep convolutional networks for large-scale image recognition", ICLR 2015).
 
-What is new: only 3x3 kernels, stacked. Where they sit: everywhere (`nn.Conv2d`), two to four between poolings that halve the plane
-while the channels double. What it buys: two 3x3 layers see 5x5 and three see 7x7, with 18/25 and 27/49 of the weights, and a ReLU
-between; the price is 15.47 GMACs and 138 M parameters, 89 % of them in three linear layers. It carries over: the 3x3 kernel and
-the doubling did; the linear layers gave way to pooling, and plain stacks to shortcuts.
+What is new: only 3x3 kernels, stacked. Where they sit: everywhere (`nn.Conv2d`), two to four between poolings that halve the
+plane while the channels double. What it buys: two 3x3 layers see 5x5 and three see 7x7, with 18/25 and 27/49 of the weights,
+and a ReLU between; the price is 15.47 GMACs and 138 M parameters, 89 % of them in three linear layers. It carries over: the 3x3
+kernel and the doubling did; the linear layers gave way to pooling, and plain stacks to shortcuts.
 
-Names and shapes of parameters are torchvision's. The small form takes 28x28 or 32x32 pictures: the same thirteen convolutions with
-BatchNorm, few channels, no pooling behind the last three, one linear layer behind global average pooling.
+Names and shapes of parameters are torchvision's. The small form takes 28x28 or 32x32 pictures: the same thirteen convolutions
+with BatchNorm, few channels, no pooling behind the last two stages, one linear layer behind global average pooling.
 """
 import numpy as np
 
@@ -46,7 +46,7 @@ class VGG(nn.Module):
                 features.append(nn.Conv2d(c, f, 3, padding=1, rng=rng))
                 features += [nn.BatchNorm2d(f), nn.ReLU()] if batch_norm else [nn.ReLU()]
                 c = f
-            if hidden or stage < len(stages) - 1:
+            if hidden or stage < len(stages) - 2:
                 features.append(nn.MaxPool2d(2))
         self.features, self.plane = nn.Sequential(*features), plane
         if hidden:

@@ -2,7 +2,7 @@
 
     squeeze and excitation    y_c = x_c σ(W₂ δ(W₁ mean x))_c                    a factor a channel, each by itself in (0, 1)
     softmax over channels     y = Σ_c a_c x_c,  a = softmax(W₂ δ(W₁ mean x))    Σ a_c = 1: one map, the channels compete
-    spatial                   y = x σ(w * [mean_c x; max_c x])                  a factor a pixel, from a 7x7 convolution of two maps
+    spatial                   y = x σ(w * [mean_c x; max_c x])                  a factor a pixel, from 7x7 of two maps
     CBAM                      channels, from mean and maximum over the plane, then pixels
     dynamic convolution       y = W(x) * x,  W(x) = Σ_k π_k(x) W_k,  Σ π_k = 1
 δ is ReLU, σ the sigmoid unless another gate is named; W₁ squeezes C channels to C/r, W₂ expands them again. Cost of squeezing and
@@ -19,7 +19,9 @@ from .module import Module, ModuleList
 
 
 class SqueezeExcitation(Module):
-    """y_c = x_c gate(W₂ activation(W₁ mean x))_c: (N,C,H,W) -> (N,C,H,W), `squeeze` channels between. Names: torchvision's (`fc1`, `fc2`)."""
+    """y_c = x_c gate(W₂ activation(W₁ mean x))_c: (N,C,H,W) -> (N,C,H,W), `squeeze` channels between. Names: torchvision's
+    (`fc1`, `fc2`).
+    """
 
     def __init__(self, c, squeeze, activation=ReLU, gate=Sigmoid, rng=None):
         super().__init__()
@@ -54,7 +56,9 @@ class SoftmaxChannelAttention(Module):
 
 
 class SpatialAttention(Module):
-    """y = x σ(w * [mean_c x; max_c x]): (N,C,H,W) -> (N,C,H,W), one factor for all channels of a pixel, from K x K of its neighbours."""
+    """y = x σ(w * [mean_c x; max_c x]): (N,C,H,W) -> (N,C,H,W), one factor for all channels of a pixel, from K x K of its
+    neighbours.
+    """
 
     def __init__(self, kernel_size=7, rng=None):
         super().__init__()
@@ -94,9 +98,10 @@ class CBAM(Module):
 class DynamicConv2d(Module):
     """A convolution whose filters are mixed for each picture: y = W(x) * x, W(x) = Σ_k π_k(x) W_k, Σ π_k = 1.
 
-    π = softmax(W₂ δ(W₁ mean x) / temperature); a high temperature (the paper begins with 30) keeps all K filters in play. Mixing the
-    filters costs K F C/G KH KW products a picture and one convolution; here Σ_k π_k (W_k * x) is computed, K convolutions, which is
-    the same because convolution is linear in W, and keeps the batch in one call. (N,C,H,W) -> (N,F,OH,OW). Other arguments: Conv2d's.
+    π = softmax(W₂ δ(W₁ mean x) / temperature); a high temperature (the paper begins with 30) keeps all K filters in play.
+    Mixing the filters costs K F C/G KH KW products a picture and one convolution; here Σ_k π_k (W_k * x) is computed, K
+    convolutions, which is the same because convolution is linear in W, and keeps the batch in one call. (N,C,H,W) ->
+    (N,F,OH,OW). Other arguments: Conv2d's.
     """
 
     def __init__(self, c, f, kernel_size, stride=1, padding=0, groups=1, bias=True, experts=4, temperature=30.0, rng=None):
@@ -105,8 +110,10 @@ class DynamicConv2d(Module):
             raise ValueError(f"temperature must be above 0, not {temperature}")
         rng = np.random.default_rng(rng)
         squeeze, self.temperature = max(1, c // 4), float(temperature)
-        self.fc1, self.fc2 = Conv2d(c, squeeze, 1, bias=False, rng=rng), Conv2d(squeeze, _positive(experts, "experts"), 1, rng=rng)
-        self.experts = ModuleList(Conv2d(c, f, kernel_size, stride, padding, groups=groups, bias=bias, rng=rng) for _ in range(experts))
+        self.fc1 = Conv2d(c, squeeze, 1, bias=False, rng=rng)
+        self.fc2 = Conv2d(squeeze, _positive(experts, "experts"), 1, rng=rng)
+        self.experts = ModuleList(Conv2d(c, f, kernel_size, stride, padding, groups=groups, bias=bias, rng=rng)
+                                  for _ in range(experts))
 
     def weigh(self, x):
         """π: (N,C,H,W) -> (N,K,1,1), which sum to 1 over the K filters."""
@@ -122,7 +129,9 @@ class DynamicConv2d(Module):
 
 
 def attention_of(kind, c, squeeze, rng=None):
-    """The attention of that name for C channels: "se", "spatial" or "cbam"; None is none. Errors: ValueError naming what there is."""
+    """The attention of that name for C channels: "se", "spatial" or "cbam"; None is none. Errors: ValueError naming what there
+    is.
+    """
     if kind is None:
         return None
     kinds = {"se": lambda: SqueezeExcitation(c, squeeze, rng=rng), "spatial": lambda: SpatialAttention(rng=rng),

@@ -66,11 +66,12 @@ class InvertedResidual(Module):
 
 
 class MBConv(Module):
-    """Expand to `hidden`, depthwise KxK, squeeze-excitation (`squeeze` channels, 0: none), project linearly; + x if shapes are equal.
+    """Expand to `hidden`, depthwise KxK, squeeze-excitation (`squeeze` channels, 0: none), project linearly; + x if shapes are
+    equal.
 
-    No expansion where hidden == c. The block of MobileNetV3 and EfficientNet; names: torchvision's (`block.0…`). `squeeze_activation`
-    and `gate` are the δ and σ of the squeeze-excitation; with `drop` in training the branch is left out that often
-    (`F.stochastic_depth`).
+    No expansion where hidden == c. The block of MobileNetV3 and EfficientNet; names: torchvision's (`block.0…`).
+    `squeeze_activation` and `gate` are the δ and σ of the squeeze-excitation; with `drop` in training the branch is left out
+    that often (`F.stochastic_depth`).
     """
 
     def __init__(self, c, hidden, f, kernel_size=3, stride=1, squeeze=0, activation=ReLU, squeeze_activation=ReLU, gate=Sigmoid,
@@ -90,7 +91,8 @@ class MBConv(Module):
 
 
 class Fire(Module):
-    """Squeeze to few channels, expand them by 1x1 and 3x3 side by side: (N,C,H,W) -> (N,E1+E3,H,W). ReLU behind each of the three.
+    """Squeeze to few channels, expand them by 1x1 and 3x3 side by side: (N,C,H,W) -> (N,E1+E3,H,W). ReLU behind each of the
+    three.
 
     Cost a pixel: C S + S E1 + 9 S E3 MACs. Names: torchvision's.
     """
@@ -157,8 +159,8 @@ class Bottleneck(Module):
     """1x1 down to `width`, 3x3, 1x1 up to 4 width, and the input beside them: (N,C,H,W) -> (N,4 width,H/S,W/S).
 
     The stride is the 3x3 convolution's, as torchvision has it; with `stride_first` the first 1x1's, as in the paper: fewer MACs
-    (the 3x3 and the first 1x1 run on the smaller plane), but three of four pixels are never looked at. `attention` ("se", "spatial",
-    "cbam") weighs the branch before the addition, a sixteenth of its channels squeezed. Names: torchvision's.
+    (the 3x3 and the first 1x1 run on the smaller plane), but three of four pixels are never looked at. `attention` ("se",
+    "spatial", "cbam") weighs the branch before the addition, a sixteenth of its channels squeezed. Names: torchvision's.
     """
 
     expansion = 4
@@ -186,8 +188,9 @@ class Bottleneck(Module):
 class ShuffledPointwise(Module):
     """Two grouped 1x1 convolutions that together see everything: G groups, a shuffle, C/G groups: (N,C,H,W) -> (N,C,H,W).
 
-    Cost a pixel: C (C/G + G) MACs (`formulas.shuffled_pair_macs`), least at G = sqrt(C); `groups` None: `formulas.shuffle_groups(c)`.
-    Without the shuffle every output would depend on C/G inputs alone. Errors: ValueError unless the groups divide C.
+    Cost a pixel: C (C/G + G) MACs (`formulas.shuffled_pair_macs`), least at G = sqrt(C); `groups` None:
+    `formulas.shuffle_groups(c)`. Without the shuffle every output would depend on C/G inputs alone. Errors: ValueError unless
+    the groups divide C.
     """
 
     def __init__(self, c, groups=None, rng=None):
@@ -207,15 +210,16 @@ class ShuffleUnitV1(Module):
     """Grouped 1x1 to F/4, shuffle, depthwise 3x3, grouped 1x1; + x, or with stride 2 beside its 3x3 average: (N,C,H,W) ->
     (N,F,H/S,W/S).
 
-    With stride 2 the branch has F - C channels, the rest is the input's average pooling. `first_groups`: those of the first 1x1, where
-    they differ (1 in the network's first unit: it has few channels). `groups` None: `formulas.shuffle_groups`, the common divisor of
-    the channel counts nearest to sqrt(F/4). Errors: ValueError naming channels that the groups do not divide.
+    With stride 2 the branch has F - C channels, the rest is the input's average pooling. `first_groups`: those of the first
+    1x1, where they differ (1 in the network's first unit: it has few channels). `groups` None: `formulas.shuffle_groups`, the
+    common divisor of the channel counts nearest to sqrt(F/4). Errors: ValueError naming channels that the groups do not divide.
     """
 
     def __init__(self, c, f, stride=1, groups=None, first_groups=None, rng=None):
         super().__init__()
         if f % 4 or (stride == 1 and c != f) or (stride > 1 and f <= c):
-            raise ValueError(f"f must be a multiple of 4, with stride 1 equal to c and otherwise above it, not c = {c} and f = {f}")
+            raise ValueError("f must be a multiple of 4, with stride 1 equal to c and otherwise above it, "
+                             f"not c = {c} and f = {f}")
         rng = np.random.default_rng(rng)
         middle, made, self.stride = f // 4, f if stride == 1 else f - c, stride
         groups = shuffle_groups(middle, c, made) if groups is None else groups
@@ -231,11 +235,12 @@ class ShuffleUnitV1(Module):
 
 
 class ShuffleUnitV2(Module):
-    """Split, work on one half, set side by side, shuffle; with stride 2 both branches see all channels: (N,C,H,W) -> (N,F,H/S,W/S).
+    """Split, work on one half, set side by side, shuffle; with stride 2 both branches see all channels: (N,C,H,W) ->
+    (N,F,H/S,W/S).
 
     The second branch is 1x1 -> depthwise 3x3 -> 1x1 of width F/2. With stride 2 the first (depthwise 3x3 -> 1x1) has F/2
-    channels as torchvision has it; with `keep_input` C of them, and the second F - C, as in the authors' code. Names: torchvision's.
-    Errors: ValueError for an odd F, and for stride 1 with C != F.
+    channels as torchvision has it; with `keep_input` C of them, and the second F - C, as in the authors' code. Names:
+    torchvision's. Errors: ValueError for an odd F, and for stride 1 with C != F.
     """
 
     def __init__(self, c, f, stride=1, keep_input=False, rng=None):

@@ -238,8 +238,8 @@ class Dropout(Module):
 
 
 class StochasticDepth(Module):
-    """In training each picture's numbers are all kept, and divided by 1 - p, or all 0 with probability p: a branch that is left out
-    (Huang et al. 2016). `rng`: a seed or Generator of its own.
+    """In training each picture's numbers are all kept, and divided by 1 - p, or all 0 with probability p: a branch that is left
+    out (Huang et al. 2016). `rng`: a seed or Generator of its own.
     """
 
     def __init__(self, p=0.2, rng=None):
