@@ -202,6 +202,16 @@ def test_compound_scaling_is_not_quite_what_was_published():
 
 # ---- what every network takes and refuses -----------------------------------------------------------------------------------
 
+@pytest.mark.small
+def test_usual_inputs():
+    """Published counts say of which picture; mobilenet_v3_small is no small form."""
+    assert {models.input_shape(name) for name in ("resnet18", "mobilenet_v3_small", "shufflenet_v1")} == {(1, 3, 224, 224)}
+    assert models.input_shape("resnet20") == (1, 3, 32, 32) and models.input_shape("efficientnet_b3") == (1, 3, 300, 300)
+    assert models.input_shape("vgg16_small") == (1, 1, 28, 28)
+    with pytest.raises(ValueError, match="unknown network 'vgg'; did you mean vgg1"):
+        models.input_shape("vgg")
+
+
 @pytest.mark.parametrize("name", models.NETWORKS)
 def test_every_network_takes_other_classes_channels_and_widths(name, undrawn):
     """num_classes, in_channels and width_mult of all, on shapes alone: scores (N,7), fewer parameters, the same convolutions (a

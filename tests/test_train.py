@@ -119,7 +119,7 @@ def test_an_optimiser_a_loss_and_a_hook_of_ones_own():
 
 
 def test_a_schedule_of_ones_own():
-    """It is made of the optimiser and the count of all steps, and stands in the history: the rate after each epoch's last step."""
+    """It is made of the optimiser and the count of all steps; the history holds the rate after each epoch's last step."""
     asked = []
 
     def schedule(optimizer, steps):

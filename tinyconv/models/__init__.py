@@ -93,7 +93,19 @@ def network(name):
     return NETWORKS[name]
 
 
+def input_shape(name):
+    """(1,C,H,W) of the picture that a network is usually given: that of its published counts, or 1x28x28 for the small forms.
+
+    >>> tc.models.input_shape("alexnet_paper"), tc.models.input_shape("resnet_small")
+    ((1, 3, 227, 227), (1, 1, 28, 28))
+    """
+    network(name)
+    size = PUBLISHED[name].get("size", 224) if name in PUBLISHED else 28
+    return (1, 3 if name in PUBLISHED else 1, size, size)
+
+
 __all__ = [
     "AlexNet", "EfficientNet", "MnasNet", "MobileNetV1", "MobileNetV2", "MobileNetV3", "NETWORKS", "PRINTED", "PUBLISHED",
-    "ResNet", "ShuffleNetV1", "ShuffleNetV2", "SqueezeNet", "VGG", "compound_scaling", "network", *NETWORKS,
+    "ResNet", "ShuffleNetV1", "ShuffleNetV2", "SqueezeNet", "VGG", "compound_scaling", "input_shape", "network",
+    *NETWORKS,
 ]
