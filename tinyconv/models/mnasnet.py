@@ -1,6 +1,6 @@
 """MnasNet-B1 (Tan, Chen, Pang, Vasudevan, Sandler, Howard, Le: "MnasNet: platform-aware neural architecture search", CVPR 2019).
 
-What is new: the search's reward is accuracy times (milliseconds on a phone / target)^-0.07, and every stage may differ in
+What is new: the search's reward is accuracy times (milliseconds on a phone / target)^-0.07 [mem], and every stage may differ in
 kernel, expansion and depth. Where it sits: the result is a table of inverted residuals, B1 the one without squeeze-excitation.
 What it buys: 314 MMACs and 4.4 M parameters, MobileNetV2's size, with 5x5 kernels where planes are small. It carries over: its
 search space and block are MobileNetV3's and EfficientNet's.
@@ -15,7 +15,7 @@ from .. import functional as F
 from .. import nn
 from .building import Printed, begin_fan_out, make_divisible
 
-# expansion, kernel, stride, channels, blocks of each stage behind the first two layers: Figure 7 of the paper, without SE
+# expansion, kernel, stride, channels, blocks of each stage behind the first two layers: torchvision's mnasnet.py
 TABLE = ((3, 3, 2, 24, 3), (3, 5, 2, 40, 3), (6, 5, 2, 80, 3), (6, 3, 1, 96, 2), (6, 5, 2, 192, 4), (6, 3, 1, 320, 1))
 STEM, FIRST, HEAD = 32, 16, 1280
 

@@ -6,8 +6,8 @@ convolution's MACs a layer. It carries over: the pair is in every light network 
 behind the pooling.
 
 Two controls of the paper's tables say where the gain comes from: `mobilenet_v1_conv` has full 3x3 convolutions in place of the
-pairs (8.6 times the MACs for one percent of accuracy, Table 4), `mobilenet_v1_shallow` leaves five blocks out (as cheap as
-width 0.75, and worse, Table 5). The small form takes 28x28 or 32x32 pictures.
+pairs (8.6 times the MACs, for one percent of accuracy [mem], Table 4), `mobilenet_v1_shallow` leaves five blocks out (as cheap
+as width 0.75, and less accurate [mem], Table 5). The small form takes 28x28 or 32x32 pictures.
 """
 from functools import partial
 

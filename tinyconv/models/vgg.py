@@ -28,8 +28,8 @@ PRINTED = tuple(
     [Printed(name, "params", str(row["params"]), "torchvision vgg.py", "all") for name, row in PUBLISHED.items()]
     + [Printed(name, "macs", text, "torchvision vgg.py") for name, text in (("vgg16", "15.47 G"), ("vgg19", "19.632 G"),
                                                                              ("vgg16_bn", "15.47 G"), ("vgg19_bn", "19.632 G"))]
-    + [Printed("vgg16", "params", "138 M", "Simonyan & Zisserman 2015, Table 2", "all"),
-       Printed("vgg19", "params", "144 M", "Simonyan & Zisserman 2015, Table 2", "all"),
+    + [Printed("vgg16", "params", "138 M", "Simonyan & Zisserman 2015, Table 2 [mem]", "all"),
+       Printed("vgg19", "params", "144 M", "Simonyan & Zisserman 2015, Table 2 [mem]", "all"),
        Printed("vgg16", "macs", "15484 M", "Kim et al. 2016, Table 2 [mem]", "conv + linear + bias")])
 
 
