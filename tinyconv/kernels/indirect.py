@@ -30,7 +30,6 @@ from .tile import MR, NR, NV, finish, keep, multiply, resume, zeros
 DEEP = 128              # terms of a sum taken at once
 BLOCK = 8               # tiles of MR pixels in a task, at most
 FAR = 512               # rows so many numbers apart fall on the same few lines of the first cache: they are copied first, next to each other
-PITCH = DEEP + LANES    # numbers from one copied row to the next
 
 
 @fast
@@ -61,16 +60,13 @@ def walk(first, count, block, table, grid_h, grid_w, step_h, step_w, rows, colum
 
 
 @fast
-def copy(x, at, first, n, room, to):
-    """room[to:] = n numbers of x from at + first on; zeros for at < 0."""
-    target, start = room[to:to + n], max(0, at + first)
-    source = x[start:start + n]
-    if at < 0:
-        for k in range(n):
-            target[k] = 0
-    else:
-        for k in range(n):
+def lift_rows(x, table, count, c, room, pitch):
+    """Copy the C numbers of `count` pixels (one tap) next to each other and note in the table where they lie now."""
+    for r in range(count):
+        source, target = x[table[r]:table[r] + c], room[r * pitch:r * pitch + c]
+        for k in range(c):
             target[k] = source[k]
+        table[r] = r * pitch
 
 
 def build(NV):
@@ -78,25 +74,18 @@ def build(NV):
     NR = NV * LANES
 
     @fast
-    def panel(x, packed, base, bias, column, n, R, residual, low, high, y, table, partial, zero, count, block, deep, taps, cg, first, lift):
+    def panel(x, packed, base, bias, column, n, R, residual, low, high, y, table, partial, zero, count, block, deep, taps, cg, first):
         """All terms of n filters from `column` on, for the `count` pixels of a block: y[place + column …] = clip(Σ + bias + R, low, high)."""
         wide, tall = min(cg, deep), max(1, deep // cg)              # channels, taps in one piece of the sum
         for t0 in range(0, max(taps, 1), tall):
             for c0 in range(0, cg, wide):
                 begins = t0 == 0 and c0 == 0
                 ends = t0 + tall >= taps and c0 + wide >= cg
-                if lift:
-                    for r in range(count):
-                        copy(x, table[r * taps + t0], first + c0, min(wide, cg - c0), partial, (block + r) * PITCH)
                 for r in range(0, count, MR):
                     acc = zeros(MR, NV) if begins else resume(MR, NV, partial, r * NR)
-                    if lift:
-                        acc = multiply(acc, MR, NV, partial, table, block * (taps + 1) + r, 1, zero, 0, packed, base + (t0 * cg + c0) * NR,
+                    for t in range(t0, min(taps, t0 + tall)):
+                        acc = multiply(acc, MR, NV, x, table, r * taps + t, taps, zero, first + c0, packed, base + (t * cg + c0) * NR,
                                        min(wide, cg - c0))
-                    else:
-                        for t in range(t0, min(taps, t0 + tall)):
-                            acc = multiply(acc, MR, NV, x, table, r * taps + t, taps, zero, first + c0, packed, base + (t * cg + c0) * NR,
-                                           min(wide, cg - c0))
                     if ends:
                         finish(acc, MR, NV, y, table, block * taps + r, column, n, bias, column, R, residual, low, high)
                     else:
@@ -108,7 +97,7 @@ wide_panel, narrow_panel = build(NV), build(1)
 
 
 @fast
-def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, tables, partials, zero, pieces, block, deep, lift, splits, groups, c, cg, f,
+def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, tables, partials, lifted, zero, pieces, block, deep, lift, splits, groups, c, cg, f,
              n, grid_h, grid_w, step_h, step_w, rows, columns, shifts, h, w, out_h, out_w, a, b, out_step_h, out_step_w):
     """Tasks: pieces. x (N,H,W,C), packed (G, panels, taps, terms, NR), y and R (N,OH,OW,F), all flat."""
     taps, fg, pixels = rows.size, f // groups, n * grid_h * grid_w
@@ -117,8 +106,7 @@ def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, tables, partial
     units = (pixels + block - 1) // block * groups * splits
     for piece in range(lo, hi):
         table, partial, known = tables[piece], partials[piece], -1
-        for r in range(block if lift else 0):
-            table[block * (taps + 1) + r] = (block + r) * PITCH
+        source = lifted[piece] if lift else x
         for unit in range(piece * units // pieces, (piece + 1) * units // pieces):
             at, g, s = unit // (groups * splits), unit // splits % groups, unit % splits
             count = min(block, pixels - at * block)
@@ -126,14 +114,16 @@ def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, tables, partial
                 walk(at * block, count, block, table, grid_h, grid_w, step_h, step_w, rows, columns, shifts, h, w, c,
                      out_h, out_w, a, b, out_step_h, out_step_w, f)
                 known = at
+                if lift:
+                    lift_rows(x, table, count, c, source, c + LANES)
             for p in range(s * per, min(panels, (s + 1) * per)):
                 column, base, left = g * fg + p * NR, (g * panels + p) * taps * cg * NR, fg - p * NR
                 if left > LANES:
-                    wide_panel(x, packed, base, bias, column, min(NR, left), R, residual, low, high, y, table, partial, zero, count, block, deep,
-                               taps, cg, g * cg, lift)
+                    wide_panel(source, packed, base, bias, column, min(NR, left), R, residual, low, high, y, table, partial, zero, count, block, deep,
+                               taps, cg, g * cg)
                 else:
-                    narrow_panel(x, packed, base, bias, column, left, R, residual, low, high, y, table, partial, zero, count, block, deep,
-                                 taps, cg, g * cg, lift)
+                    narrow_panel(source, packed, base, bias, column, left, R, residual, low, high, y, table, partial, zero, count, block, deep,
+                                 taps, cg, g * cg)
 
 
 @lru_cache(maxsize=None)
@@ -206,9 +196,10 @@ class Scheme:
         tiles, splits = cut(-(-pixels // MR), groups, panels, count)
         block = tiles * MR
         pieces = self.pieces = min(count, -(-pixels // block) * groups * splits)
-        lift = int(c % FAR == 0 and depth >= DEEP)
-        self.rooms = (((groups * panels, len(taps) * depth * NR), np.float32), ((pieces, (len(taps) + 1 + lift) * block), np.int64),
-                      ((pieces, block * (2 * PITCH if lift else NR)), np.float32))
+        (row,), (column,) = offsets if len(taps) == 1 else ((-1,), (-1,))
+        lift = int(c % FAR == 0 and row >= 0 and column >= 0 and (grid[0] - 1) * step[0] + row < h and (grid[1] - 1) * step[1] + column < wide)
+        self.rooms = (((groups * panels, len(taps) * depth * NR), np.float32), ((pieces, (len(taps) + 1) * block), np.int64),
+                      ((pieces, block * NR), np.float32), ((pieces, block * (c + LANES) * lift), np.float32))
         self.packing = groups, fg, step_g, step_f, np.array(terms, np.int64), np.array(taps, np.int64)
         rows, columns = (np.array(o, np.int64) for o in offsets)
         self.rest = (np.zeros(depth, np.float32), pieces, block, DEEP, lift, splits, groups, c, depth, f, n, *grid, *step, rows, columns,
@@ -223,9 +214,9 @@ class Scheme:
 
     def run(self, memory, x, bias, y, R=None, low=-np.inf, high=np.inf):
         """The pass itself; all arrays flat or C-contiguous."""
-        packed, tables, partials = memory
+        packed, tables, partials, lifted = memory
         threads.run(convolve, self.pieces, x.reshape(-1), packed.reshape(-1), bias, bias if R is None else R.reshape(-1), int(R is not None),
-                    np.float32(low), np.float32(high), y.reshape(-1), tables, partials, *self.rest, work=self.work)
+                    np.float32(low), np.float32(high), y.reshape(-1), tables, partials, lifted, *self.rest, work=self.work)
 
 
 def widened(g):

@@ -58,15 +58,16 @@ def weight_grad(lo, hi, x, dy, slabs, tables, tiles, rows_dy, pieces, by_filters
         for p0 in range(p_begin, p_end, BLOCK):
             count = min(BLOCK, p_end - p0)
             walk(p0, count, count, table, oh, ow, sh, sw, rows, columns, shifts, h, w, c, oh, ow, 0, 0, 1, 1, f)
-            for panel in range(begin, end):
-                gather_filters(dy, p0, count, f, panel // panels * fg + panel % panels * NR, fg - panel % panels * NR, (panel - begin) * BLOCK * NR, mine)
             for g in range(begin // panels, (end + panels - 1) // panels):
+                b, e = max(begin, g * panels), min(end, (g + 1) * panels)                          # its panels that are this piece's
+                for panel in range(b, e):
+                    gather_filters(dy, p0, count, f, g * fg + (panel - g * panels) * NR, fg - (panel - g * panels) * NR, (panel - b) * BLOCK * NR, mine)
                 for t in range(taps):
                     for part in range(parts):
                         gather(x, table, t, taps, g * cg + part * MR, min(MR, cg - part * MR), count, tile)
-                        for panel in range(max(begin, g * panels), min(end, (g + 1) * panels)):
-                            at, to = ((panel * taps + t) * parts + part) * ROOM, (panel - begin) * BLOCK * NR
-                            if fg - panel % panels * NR > LANES:
+                        for panel in range(b, e):
+                            at, to = ((panel * taps + t) * parts + part) * ROOM, (panel - b) * BLOCK * NR
+                            if fg - (panel - g * panels) * NR > LANES:
                                 keep(outer(resume(MR, NV, slab, at), MR, NV, tile, 0, PITCH, mine, to, NR, count), MR, NV, slab, at)
                             else:
                                 keep(outer(resume(MR, 1, slab, at), MR, 1, tile, 0, PITCH, mine, to, NR, count), MR, 1, slab, at)
@@ -101,7 +102,7 @@ def scheme(g, count):
     panels = g.groups * -(-fg // NR)
     by_filters = pixels <= 4 * fg and panels >= count and (panels % count == 0 or panels >= 4 * count)
     pieces = count if by_filters else max(1, min(count, pixels // 16))
-    mine = -(-panels // pieces) if by_filters else panels
+    mine = min(panels // g.groups, -(-panels // pieces) if by_filters else panels)
     rooms = (((1 if by_filters else pieces, panels * taps * parts * ROOM), np.float32), ((pieces, (taps + 1) * BLOCK), np.int64),
              ((pieces, BLOCK * PITCH), np.float32), ((pieces, mine * BLOCK * NR), np.float32))
     wide = padded_shape(g)[2] if widened(g) else g.w

@@ -220,7 +220,8 @@ class Winograd:
         """Fast: weights transformed, blocks of tiles and their sums (for grad_weight a transformed dw a thread). Plain: all steps whole."""
         g = turned(geometry) if direction == "grad_input" else geometry
         if select.is_fast(dtype):
-            return room_bytes(self.rooms(g, direction)[0])
+            shapes = self.rooms(g, direction)[0]
+            return room_bytes(shapes) if direction == "grad_weight" else room_bytes(shapes[:1]) + max(room_bytes(shapes[1:3]), room_bytes(shapes[3:]))
         return sum(math.prod(shape) for shape in plain_rooms(g, self.m, direction)) * np.dtype(dtype).itemsize
 
     def kernels(self, g):
