@@ -10,7 +10,8 @@ from tinyconv.kernels import simd, strip, tile
 from tinyconv.kernels._jit import fast
 
 LANES = simd.LANES
-load, load_n, store_n, fma, splat, lower, higher = (getattr(simd, name) for name in ("load", "load_n", "store_n", "fma", "splat", "lower", "higher"))
+load, load_n, store_n, fma, splat, lower, higher, turn = (
+    getattr(simd, name) for name in ("load", "load_n", "store_n", "fma", "splat", "lower", "higher", "turn"))
 zeros, multiply, keep, resume, finish, outer = (getattr(tile, name) for name in ("zeros", "multiply", "keep", "resume", "finish", "outer"))
 start, window, finish_strip, gradients = (getattr(strip, name) for name in ("start", "window", "finish_strip", "gradients"))
 
@@ -41,7 +42,11 @@ def strip_kernel(x, table, zero, w, bias, dy, places, y, S, n, low, high):
     finish_strip(acc, 2, y, places, 5, 9, low, high, 1, LANES)
 
 
-COMPILED = {f: fast(f) for f in (lanes_kernel, tile_kernel, strip_kernel)}
+def turn_kernel(x, y, rows):
+    turn(x, 3, LANES + 5, y, rows, 1, 2)
+
+
+COMPILED = {f: fast(f) for f in (turn_kernel, lanes_kernel, tile_kernel, strip_kernel)}
 
 
 def check_same(function, *arguments):
@@ -60,6 +65,13 @@ def test_lanes(n):
     """Arithmetic, bounds and masks: n numbers are read and written, fewer than a vector, a vector, and more than one."""
     rng = np.random.default_rng(n)
     check_same(lanes_kernel, numbers(rng, 3 * LANES), numbers(rng, 2 * LANES), np.zeros(2 * LANES, np.float32), n)
+
+
+@pytest.mark.small
+def test_turn():
+    """A square of numbers is turned, each column going to its own place."""
+    rng = np.random.default_rng(0)
+    check_same(turn_kernel, numbers(rng, LANES * (LANES + 7)), np.zeros((LANES + 1) * (LANES + 2) + 4, np.float32), rng.permutation(LANES + 1) * (LANES + 2))
 
 
 @pytest.mark.small

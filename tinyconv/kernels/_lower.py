@@ -111,6 +111,30 @@ def _store_n(context, x, at, value, n):
     return types.void(x, types.intp, vector, types.intp), emit
 
 
+def emit_transpose(b, rows):
+    """A square of vectors turned: at distance d, lanes with bit d of one half change places with lanes without it of the other."""
+    for d in (2**k for k in range(LANES.bit_length() - 1)):
+        for i in range(LANES):
+            if not i & d:
+                first = [lane if not lane & d else LANES + lane - d for lane in range(LANES)]
+                second = [lane + d if not lane & d else LANES + lane for lane in range(LANES)]
+                rows[i], rows[i + d] = (b.shuffle_vector(rows[i], rows[i + d], ir.Constant(ir.VectorType(I32, LANES), m)) for m in (first, second))
+    return rows
+
+
+@intrinsic
+def _turn(context, x, at, step, y, rows, q, to):
+    index = types.intp
+
+    def emit(c, b, s, v):
+        px, py, prows = (pointer(c, b, s.args[i], v[i]) for i in (0, 3, 4))
+        square = [emit_load(b, px, b.add(v[1], b.mul(v[2], I64(i)))) for i in range(LANES)]
+        for i, column in enumerate(emit_transpose(b, square)):
+            emit_store(b, py, b.add(b.load(b.gep(prows, [b.add(v[5], I64(i))])), v[6]), column)
+        return c.get_dummy_value()
+    return types.void(x, index, index, y, rows, index, index), emit
+
+
 @intrinsic
 def _splat(context, x):
     return vector(types.float32), lambda c, b, s, v: emit_splat(b, v[0])
@@ -138,6 +162,7 @@ overload(simd.load, inline="always")(lambda x, at: lambda x, at: _load(x, at))
 overload(simd.load_n, inline="always")(lambda x, at, n: lambda x, at, n: _load_n(x, at, n))
 overload(simd.store, inline="always")(lambda x, at, v: lambda x, at, v: _store(x, at, v))
 overload(simd.store_n, inline="always")(lambda x, at, v, n: lambda x, at, v, n: _store_n(x, at, v, n))
+overload(simd.turn, inline="always")(lambda x, at, step, y, rows, q, to: lambda x, at, step, y, rows, q, to: _turn(x, at, step, y, rows, q, to))
 overload(simd.splat, inline="always")(lambda s: lambda s: _splat(np.float32(s)))
 overload(simd.fma, inline="always")(lambda a, b, c: lambda a, b, c: _fma(a, b, c))
 overload(simd.lower, inline="always")(lambda a, b: lambda a, b: _lower(a, b))

@@ -24,7 +24,7 @@ import numpy as np
 
 from . import layout, select, threads
 from ._jit import fast
-from .simd import LANES
+from .simd import LANES, turn
 from .tile import MR, NR, NV, finish, keep, multiply, resume, zeros
 
 DEEP = 128              # terms of a sum taken at once
@@ -153,33 +153,49 @@ def cut(tiles, groups, panels, pieces):
 
 
 @fast
-def pack_panels(lo, hi, w, packed, groups, fg, step_g, step_f, terms, taps):
+def pack_panels(lo, hi, w, packed, groups, fg, step_g, step_f, terms, taps, rows):
     """Tasks: panels of all groups. packed (G, panels, taps·terms·NR), missing filters 0; a narrow panel has LANES columns.
 
-    Number k of tap t of filter f lies at w[g·step_g + f·step_f + terms[k] + taps[t]].
+    Number k of tap t of filter f lies at w[g·step_g + f·step_f + terms[k] + taps[t]]. Where a filter's numbers are neighbours, number q
+    goes to row rows[q] of the panel, and squares of LANES filters x LANES numbers are turned at a time.
     """
-    panels = packed.shape[0] // groups
+    panels, depth = packed.shape[0] // groups, terms.size
     for task in range(lo, hi):
         target, first = packed[task], task % panels * NR
         start, count = task // panels * step_g + first * step_f, min(NR, fg - first)
-        width = NR if count > LANES else LANES
+        narrow = 0 if count > LANES else 1
+        width, turned = NR - narrow * (NR - LANES), count // LANES * LANES if rows.size >= 2 * LANES else 0
+        for j in range(0, turned, LANES):
+            for q in range(0, rows.size // 2, LANES):
+                turn(w, start + j * step_f + min(q, rows.size // 2 - LANES), step_f, target, rows, narrow * (rows.size // 2) + min(q, rows.size // 2 - LANES), j)
         for t in range(taps.size):
-            for k0 in range(0, terms.size, 64):                         # 64 rows of the panel stay in the first cache
-                k1 = min(terms.size, k0 + 64)
-                rows = target[(t * terms.size + k0) * width:(t * terms.size + k1) * width]
+            for k in range(depth):
+                row, source = target[(t * depth + k) * width:(t * depth + k + 1) * width], start + terms[k] + taps[t]
                 if step_f == 1:
-                    for k in range(k0, k1):
-                        source = start + terms[k] + taps[t]
-                        row, line = rows[(k - k0) * width:(k - k0 + 1) * width], w[source:source + count]
-                        for j in range(count):
-                            row[j] = line[j]
-                else:
+                    line = w[source:source + count]
                     for j in range(count):
-                        source = start + taps[t] + j * step_f
-                        for k in range(k0, k1):
-                            rows[(k - k0) * width + j] = w[source + terms[k]]
-                for k in range(k1 - k0 if count < width else 0):
-                    rows[k * width + count:(k + 1) * width] = 0
+                        row[j] = line[j]
+                else:
+                    for j in range(turned, count):
+                        row[j] = w[source + j * step_f]
+                for j in range(count, width):
+                    row[j] = 0
+
+
+def filter_rows(terms, taps):
+    """Where in a panel number q of a filter goes (wide panels, then narrow ones), if the filter's numbers are neighbours; else nothing."""
+    order = np.add.outer(np.array(taps, np.int64), np.array(terms, np.int64)).reshape(-1)              # row -> number
+    if len(order) < LANES or not np.array_equal(np.sort(order), np.arange(len(order))):
+        return np.zeros(0, np.int64)
+    rows = np.argsort(order)
+    return np.concatenate([rows * NR, rows * LANES])
+
+
+def seen(h, w, grid, step, offsets):
+    """The numbers of the taps that fall inside the picture for at least one pixel of the grid: on a 1x1 plane one of a padded 3x3."""
+    def touches(size, count, stride, offset):
+        return any(0 <= i * stride + offset < size for i in range(count))
+    return [t for t, (row, column) in enumerate(zip(*offsets)) if touches(h, grid[0], step[0], row) and touches(w, grid[1], step[1], column)]
 
 
 class Scheme:
@@ -192,6 +208,8 @@ class Scheme:
 
     def __init__(self, count, x_shape, y_shape, weights, grid, step, offsets, origin=(0, 0), out_step=(1, 1)):
         (n, h, wide, c), (_, oh, ow, f), (groups, fg, step_g, step_f, terms, taps) = x_shape, y_shape, weights
+        used = seen(h, wide, grid, step, offsets)
+        taps, offsets = [taps[t] for t in used], tuple([o[t] for t in used] for o in offsets)
         depth, pixels, panels = len(terms), n * grid[0] * grid[1], -(-fg // NR)
         tiles, splits = cut(-(-pixels // MR), groups, panels, count)
         block = tiles * MR
@@ -200,7 +218,8 @@ class Scheme:
         lift = int(c % FAR == 0 and row >= 0 and column >= 0 and (grid[0] - 1) * step[0] + row < h and (grid[1] - 1) * step[1] + column < wide)
         self.rooms = (((groups * panels, len(taps) * depth * NR), np.float32), ((pieces, (len(taps) + 1) * block), np.int64),
                       ((pieces, block * NR), np.float32), ((pieces, block * (c + LANES) * lift), np.float32))
-        self.packing = groups, fg, step_g, step_f, np.array(terms, np.int64), np.array(taps, np.int64)
+        self.packing = groups, fg, step_g, step_f, np.array(terms, np.int64), np.array(taps, np.int64), (
+            filter_rows(terms, taps) if step_f > 1 else np.zeros(0, np.int64))
         rows, columns = (np.array(o, np.int64) for o in offsets)
         self.rest = (np.zeros(depth, np.float32), pieces, block, DEEP, lift, splits, groups, c, depth, f, n, *grid, *step, rows, columns,
                      (rows * wide + columns) * c, h, wide, oh, ow, *origin, *out_step)

@@ -17,8 +17,8 @@ import numpy as np
 
 from . import layout, select, threads
 from ._jit import fast
-from .indirect import pad, padded_shape, schemes, walk, widened, windows
-from .simd import LANES, load_n, store
+from .indirect import pad, padded_shape, schemes, seen, walk, widened, windows
+from .simd import LANES, load_n, store, turn
 from .tile import MR, NR, NV, keep, outer, resume
 
 BLOCK = 128                         # pixels summed before the sums are put back
@@ -74,30 +74,43 @@ def weight_grad(lo, hi, x, dy, slabs, tables, tiles, rows_dy, pieces, by_filters
 
 
 @fast
-def unpack_panels(lo, hi, slabs, dw, nothing, groups, fg, step_g, step_f, terms, taps):
-    """Tasks: panels of all groups. dw, as `indirect.pack_panels` reads w, = the sum of the slabs in their order; nothing[panel] = 0·Σ."""
-    panels, parts = nothing.size // groups, (terms.size + MR - 1) // MR
+def unpack_panels(lo, hi, slabs, dw, nothing, groups, fg, step_g, step_f, terms, taps, starts):
+    """Tasks: panels of all groups. dw, as `indirect.pack_panels` reads w, = the sum of the slabs in their order; nothing[panel] = 0·Σ.
+
+    Where a filter has one tap and its numbers are neighbours, starts[f] = f·step_f, and squares of sums are turned; the PITCH - MR numbers
+    too many that this writes are overwritten by the next tile, and the last ones are written one by one.
+    """
+    panels, parts, window, total = nothing.size // groups, (terms.size + MR - 1) // MR, taps.size, slabs[0]
     for task in range(lo, hi):
+        begin, end, check = task * window * parts * ROOM, (task + 1) * window * parts * ROOM, np.float32(0)
+        for s in range(1, slabs.shape[0]):
+            other = slabs[s]
+            for at in range(begin, end):
+                total[at] += other[at]
+        for at in range(begin, end):
+            check += total[at] * np.float32(0)
+        nothing[task] = check
         start, count = task // panels * step_g + task % panels * NR * step_f, min(NR, fg - task % panels * NR)
-        width, seen = NR if count > LANES else LANES, np.float32(0)
-        for t in range(taps.size):
-            for part in range(parts):
-                at, many = ((task * taps.size + t) * parts + part) * ROOM, min(MR, terms.size - part * MR)
-                for j in range(count):
-                    to = start + taps[t] + j * step_f
-                    for i in range(many):
-                        total = slabs[0, at + i * width + j]
-                        for s in range(1, slabs.shape[0]):
-                            total += slabs[s, at + i * width + j]
-                        dw[to + terms[part * MR + i]] = total
-                        seen += total * np.float32(0)
-        nothing[task] = seen
+        width, turned = NR if count > LANES else LANES, count // LANES * LANES if starts.size else 0
+        for part in range(parts):
+            many, last = min(MR, terms.size - part * MR), terms.size - part * MR < PITCH
+            for j in range(0, 0 if last else turned, LANES):
+                for i in range(0, MR, LANES):
+                    turn(total, begin + part * ROOM + i * width + j, width, dw, starts, 0, start + j * step_f + part * MR + i)
+            for j in range(0 if last else turned, count):
+                for i in range(many):
+                    to, at = start + terms[part * MR + i] + j * step_f, begin + part * ROOM + i * width + j
+                    for t in range(window):
+                        dw[to + taps[t]] = total[at + t * parts * ROOM]
 
 
 @lru_cache(maxsize=4096)
 def scheme(g, count):
     """Scratch ((shape, type), …), pieces, the kernel's last arguments and how dw lies, for `count` threads."""
-    taps, depth = (g.kh, g.kw * g.c) if widened(g) else (g.kh * g.kw, g.c // g.groups)
+    h, wide, depth = (padded_shape(g)[1], padded_shape(g)[2], g.kw * g.c) if widened(g) else (g.h, g.w, g.c // g.groups)
+    used = seen(h, wide, (g.oh, g.ow), (g.sh, g.sw), windows(g))
+    rows, columns = (np.array([o[t] for t in used], np.int64) for o in windows(g))
+    taps = len(used)
     fg, pixels, parts = g.f // g.groups, g.n * g.oh * g.ow, -(-depth // MR)
     panels = g.groups * -(-fg // NR)
     by_filters = pixels <= 4 * fg and panels >= count and (panels % count == 0 or panels >= 4 * count)
@@ -105,11 +118,9 @@ def scheme(g, count):
     mine = min(panels // g.groups, -(-panels // pieces) if by_filters else panels)
     rooms = (((1 if by_filters else pieces, panels * taps * parts * ROOM), np.float32), ((pieces, (taps + 1) * BLOCK), np.int64),
              ((pieces, BLOCK * PITCH), np.float32), ((pieces, mine * BLOCK * NR), np.float32))
-    wide = padded_shape(g)[2] if widened(g) else g.w
-    rows, columns = (np.array(o, np.int64) for o in windows(g))
     rest = (pieces, int(by_filters), g.groups, g.c, depth, g.f, g.n, g.oh, g.ow, g.sh, g.sw, rows, columns, (rows * wide + columns) * g.c,
-            padded_shape(g)[1] if widened(g) else g.h, wide)
-    return ([(padded_shape(g), np.float32)] if widened(g) else []), rooms, pieces, rest, schemes(g, "forward", count)[0].packing, panels
+            h, wide)
+    return ([(padded_shape(g), np.float32)] if widened(g) else []), rooms, pieces, rest, schemes(g, "forward", count)[0].packing[:-1], np.arange(LANES) * depth if g.kh * g.kw == 1 else np.zeros(0, np.int64), panels, taps < len(windows(g)[0])
 
 
 def rooms(g):
@@ -124,10 +135,12 @@ def grad_weight(dy, x, geometry):
     Cost: N OH OW F (C/G) KH KW multiply-adds; scratch as `rooms` says. The formula is at the top of the page.
     """
     g = geometry
-    around, rooms, pieces, rest, packing, panels = scheme(g, threads.get_num_threads())
+    around, rooms, pieces, rest, packing, starts, panels, some = scheme(g, threads.get_num_threads())
     x = pad(x, select.scratch(padded_shape(g)), g) if around else x
     slabs, *memory = (select.scratch(shape, kind) for shape, kind in rooms)
     threads.run(weight_grad, pieces, x.reshape(-1), dy.reshape(-1), slabs, *memory, *rest, work=dy.size * g.c // g.groups * g.kh * g.kw // 32)
     dw, nothing = layout.room(g.w_shape), np.empty(panels, np.float32)
-    threads.run(unpack_panels, panels, slabs, dw.reshape(-1), nothing, *packing, work=dw.size)
+    if some:                                                                                      # taps that only ever saw padding
+        dw[:] = 0
+    threads.run(unpack_panels, panels, slabs, dw.reshape(-1), nothing, *packing, starts, work=dw.size)
     return dw, not np.isnan(nothing).any()

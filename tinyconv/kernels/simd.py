@@ -57,6 +57,13 @@ def store_n(x, at, v, n):
     x[at:at + n] = v[:n]
 
 
+def turn(x, at, step, y, rows, q, to):
+    """LANES vectors of x, `step` apart, are the rows of a square; its columns go to y[rows[q + i] + to …]."""
+    square = np.stack([x[at + i * step:at + i * step + LANES] for i in range(LANES)])                 # (LANES, LANES)
+    for i in range(LANES):
+        y[rows[q + i] + to:rows[q + i] + to + LANES] = square[:, i]
+
+
 def splat(s):
     """The number s in every lane."""
     return np.full(LANES, s, np.float32)
