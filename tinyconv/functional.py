@@ -110,14 +110,15 @@ def stochastic_depth(x, p=0.2, training=True, rng=None):
     return apply("dropout", x, p=float(p), whole=True, training=bool(training), rng=rng)
 
 
-def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
+def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5, bounds=None):
     """Batch normalisation of x (N,C,H,W) -> (y, new running mean, new running variance).
 
-    Unlike PyTorch's it stores nothing: keep outputs 1 and 2 yourself (nn.BatchNorm2d does).
-    Errors: ValueError naming the argument.
+    Unlike PyTorch's it stores nothing: keep outputs 1 and 2 yourself (nn.BatchNorm2d does). `bounds` (low, high) clips y in the same pass,
+    as a ReLU, (0, inf), or a ReLU6, (0, 6), behind it would. Errors: ValueError naming the argument.
     """
+    clip = {} if bounds is None else {"low": float(bounds[0]), "high": float(bounds[1])}
     return apply("batch_norm", x, weight, bias, running_mean, running_var, momentum=float(momentum), eps=float(eps),
-                 training=bool(training))
+                 training=bool(training), **clip)
 
 
 def local_response_norm(x, size, alpha=1e-4, beta=0.75, k=1.0):

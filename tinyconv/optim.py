@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from . import kernels
 from .formulas.geometry import is_integer
 from .tensor import Tensor
 
@@ -68,17 +69,8 @@ class SGD(Optimizer):
 
     def update(self, w, g, v):
         """One step; the state is the velocity v."""
-        t = w.dtype.type
-        if self.weight_decay:
-            g = g + t(self.weight_decay) * w
-        if self.momentum:
-            if v is None:
-                v = np.array(g)
-            else:
-                v *= t(self.momentum)
-                v += g
-            g = g + t(self.momentum) * v if self.nesterov else v
-        w -= t(self.lr) * g
+        v = np.zeros_like(w) if self.momentum and v is None else v                            # the first v is then g itself
+        kernels.sgd_step(w, g, v, self.lr, self.momentum, self.weight_decay, self.nesterov)
         return v
 
 
@@ -95,17 +87,10 @@ class Adam(Optimizer):
 
     def update(self, w, g, state):
         """One step; the state is (t, m, v)."""
-        kind, (b1, b2) = w.dtype.type, self.betas
         step, m, v = state or (0, np.zeros_like(w), np.zeros_like(w))
-        step += 1
-        if self.weight_decay and self.decoupled:
-            w *= kind(1 - self.lr * self.weight_decay)
-        elif self.weight_decay:
-            g = g + kind(self.weight_decay) * w
-        m += kind(1 - b1) * (g - m)
-        v += kind(1 - b2) * (g * g - v)
-        w -= kind(self.lr / (1 - b1 ** step)) * m / (np.sqrt(v / kind(1 - b2 ** step)) + kind(self.eps))
-        return step, m, v
+        decay, keep = (0.0, 1 - self.lr * self.weight_decay) if self.decoupled else (self.weight_decay, 1.0)
+        kernels.adam_step(w, g, m, v, self.lr, self.betas, step + 1, self.eps, decay, keep)
+        return step + 1, m, v
 
 
 class AdamW(Adam):

@@ -6,6 +6,7 @@ Notation, used in the whole house: N batch, C input channels, F output channels 
 kernel, S stride, P padding, D dilation (1 = none), G groups, OH and OW output size. Arrays are x (N,C,H,W), w (F,C/G,KH,KW),
 y (N,F,OH,OW). Source: Dumoulin & Visin, "A guide to convolution arithmetic for deep learning" (2016), relationships 6 and 15.
 """
+from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -168,6 +169,16 @@ def conv2d_geometry(x_shape, w_shape, stride=1, padding=0, dilation=1, groups=1)
     >>> g.y_shape
     (1, 64, 112, 112)
     """
+    given = x_shape, w_shape, stride, padding, dilation, groups
+    return (_known_geometry if _only_integers(given) else _conv2d_geometry)(*given)
+
+
+def _only_integers(value):
+    """An int, or a tuple of nothing else: equal values are then the same value (1 == True == 1.0, but only one of them is right)."""
+    return type(value) is int or type(value) is tuple and all(map(_only_integers, value))
+
+
+def _conv2d_geometry(x_shape, w_shape, stride, padding, dilation, groups):
     n, c, h, w = _shape4(x_shape, "input", "(N, C, H, W)")
     f, cg, kh, kw = _shape4(w_shape, "weight", "(F, C/G, KH, KW)")
 
@@ -188,6 +199,9 @@ def conv2d_geometry(x_shape, w_shape, stride=1, padding=0, dilation=1, groups=1)
     if oh < 1 or ow < 1:
         raise error("the kernel is larger than the padded input: no window fits")
     return Conv2dGeometry(n, c, h, w, f, kh, kw, sh, sw, top, bottom, left, right, dh, dw, int(groups), oh, ow)
+
+
+_known_geometry = lru_cache(maxsize=4096)(_conv2d_geometry)
 
 
 def pool2d_geometry(x_shape, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):

@@ -15,6 +15,7 @@ kernels and returns channels-last memory; float64, and everything under `use("pl
 | vectors, and sums kept in registers           | simd, tile, strip (_lower)          |
 | the fast loops made of them                   | indirect, indirect_weight, planes   |
 | windows without weights; per-channel scaling  | pool, norm, activations             |
+| the optimisers' steps                         | steps                               |
 | networks in integers                          | integer                             |
 | who computes what                             | select, threads, layout, _jit       |
 
@@ -29,9 +30,9 @@ from .select import ALGORITHMS, algorithm as _algorithm, mode, use
 from .threads import get_num_threads, set_num_threads
 
 __all__ = [
-    "ALGORITHMS", "adaptive_avg_pool2d", "adaptive_avg_pool2d_grad", "avg_pool2d", "avg_pool2d_grad", "batch_norm_apply",
+    "ALGORITHMS", "adam_step", "adaptive_avg_pool2d", "adaptive_avg_pool2d_grad", "avg_pool2d", "avg_pool2d_grad", "batch_norm_apply",
     "batch_norm_grad", "batch_norm_statistics", "clip", "clip_grad", "conv2d", "conv2d_grad_input",
-    "conv2d_grad_weight", "get_num_threads", "integer", "matmul", "max_pool2d", "max_pool2d_grad", "mode", "plan_conv2d", "set_num_threads", "use",
+    "conv2d_grad_weight", "get_num_threads", "integer", "matmul", "max_pool2d", "max_pool2d_grad", "mode", "plan_conv2d", "set_num_threads", "sgd_step", "use",
 ]
 
 
@@ -243,26 +244,49 @@ def batch_norm_statistics(x):
     return _page("norm").batch_norm_statistics(x)
 
 
-def batch_norm_apply(x, scale, shift):
-    """y[n,c] = x[n,c] * scale[c] + shift[c]: x (N,C,H,W), scale and shift (C,) -> (N,C,H,W)."""
+def batch_norm_apply(x, scale, shift, low=None, high=None):
+    """y[n,c] = clip(x[n,c] * scale[c] + shift[c], low, high): x (N,C,H,W), scale and shift (C,) -> (N,C,H,W); low None clips nothing."""
     _floats(x=x, scale=scale, shift=shift)
     _four("x", x)
     for name, array in (("scale", scale), ("shift", shift)):
         _shape(name, array, (x.shape[1],))
-    return _page("norm").batch_norm_apply(x, scale, shift)
+    return _page("norm").batch_norm_apply(x, scale, shift, low, high)
 
 
-def batch_norm_grad(dy, x, mean, inv_std, gamma):
+def batch_norm_grad(dy, x, mean, inv_std, gamma, y=None, low=None, high=None):
     """Gradients of a batch normalization in training -> dx (N,C,H,W), dgamma (C,), dbeta (C,).
 
-    dy and x (N,C,H,W); mean, inv_std = 1/sqrt(var + eps) and gamma (C,).
+    dy and x (N,C,H,W); mean, inv_std = 1/sqrt(var + eps) and gamma (C,); where the result y was clipped, y and its bounds.
     """
     _floats(dy=dy, x=x, mean=mean, inv_std=inv_std, gamma=gamma)
     _four("x", x)
     _shape("dy", dy, x.shape)
     for name, array in (("mean", mean), ("inv_std", inv_std), ("gamma", gamma)):
         _shape(name, array, (x.shape[1],))
-    return _page("norm").batch_norm_grad(dy, x, mean, inv_std, gamma)
+    if low is not None:
+        _floats(x=x, y=y)
+        _shape("y", y, x.shape)
+    return _page("norm").batch_norm_grad(dy, x, mean, inv_std, gamma, y, low, high)
+
+
+def sgd_step(w, g, v, lr, momentum=0.0, decay=0.0, nesterov=False):
+    """One step of stochastic gradient descent, in place: w and the velocity v (None without momentum), g the gradient, of one shape.
+
+        g' = g + decay w;  v = momentum v + g';  w -= lr v        (Nesterov: w -= lr (g' + momentum v))
+    """
+    _floats(w=w, g=g, v=v)
+    _shape("g", g, w.shape)
+    _page("steps").sgd(w, g, v, lr, momentum, decay, nesterov)
+
+
+def adam_step(w, g, m, v, lr, betas, t, eps, decay=0.0, keep=1.0):
+    """Step t (from 1 on) of Adam, in place: w and the means m, v of g and g², of one shape; AdamW: decay 0 and keep = 1 - lr λ.
+
+        m += (1-β1)(g - m);  v += (1-β2)(g² - v);  w = keep w - lr/(1-β1^t) m / (sqrt(v/(1-β2^t)) + eps)
+    """
+    _floats(w=w, g=g, m=m, v=v)
+    _shape("g", g, w.shape)
+    _page("steps").adam(w, g, m, v, lr, betas, t, eps, decay, keep)
 
 
 def clip(x, low, high):

@@ -15,6 +15,7 @@ Cost: N*F*OH*OW*KH*KW multiply-adds for each direction. What binds it: see `plan
 Source: Howard et al., "MobileNets" (2017), section 3.1, eq. 3; Chollet, "Xception" (2017).
 """
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -100,15 +101,16 @@ def _rooms(p, n, c):
     (_, grid, _, _, (us, vs), _, _), (K, S, ROWS, COLS) = p, _tile(p)
     taps, pieces = len(us) * len(vs), max(1, min(threads.get_num_threads(), n * -(-grid[0] // ROWS)))
     table = taps // (K * K) * ((ROWS - 1) * S + K) * ((COLS - 1) * S + K)
-    return (((taps, _whole(c)), np.float32), ((_whole(c),), np.float32), ((pieces, 2 * max(1, table)), np.int64), ((pieces, 2 * ROWS * COLS), np.int64),
-            ((LANES,), np.float32)), pieces
+    return (((taps, _whole(c)), np.float32), ((_whole(c),), np.float32), ((pieces, 2 * max(1, table)), np.int64),
+            ((pieces, 2 * ROWS * COLS), np.int64)), pieces
 
 
-def _weight_rooms(g):
+@lru_cache(maxsize=4096)
+def _weight_rooms(g, count):
     """(shape, type) of the weight gradient's scratch: a set of sums a thread, tables, places, zeros; how the taps are taken."""
     p = next(_passes(g, "forward"))
     K, S, _, COLS = _tile(p, most=1)
-    pieces = max(1, min(threads.get_num_threads(), g.n * g.oh))
+    pieces = max(1, min(count, g.n * g.oh))
     return (((pieces, _whole(g.f) * g.kh * g.kw), np.float32), ((pieces, 2 * g.kh * g.kw // K * ((COLS - 1) * S + K)), np.int64),
             ((pieces, 2 * COLS), np.int64), ((LANES,), np.float32)), (p, K, S, COLS, pieces)
 
@@ -120,32 +122,48 @@ def workspace_bytes(geometry, direction="forward", dtype=np.float32):
     if not select.is_fast(dtype):
         return 0
     if direction == "grad_weight":
-        return room_bytes(_weight_rooms(g)[0])
+        return room_bytes(_weight_rooms(g, threads.get_num_threads())[0])
     return max(room_bytes(_rooms(p, g.n, g.f)[0]) for p in _passes(g, direction))
 
 
-class _Pass:
-    """One pass with its weights laid out, called again and again: x (N,H,W,F) -> its part of y (N,OH,OW,F), or dy -> dx."""
+class _Scheme:
+    """One pass as far as shapes tell, made once a geometry and thread count: scratch, which taps where, the kernel's last arguments."""
 
-    def __init__(self, p, x_shape, y_shape, w, bias):
-        (n, h, wide, c), (origin, grid, step, out_step, (us, vs), rows, columns) = x_shape, p
+    def __init__(self, p, n, x_plane, y_plane, c):
+        origin, grid, step, out_step, (us, vs), rows, columns = p
         K, S, ROWS, COLS = _tile(p)
+        self.rooms, self.pieces = _rooms(p, n, c)
+        self.taps = list(us), list(vs)
         self.none = (slice(None), slice(origin[0], None, out_step[0]), slice(origin[1], None, out_step[1])) if not (us and vs) else None
-        shapes, self.pieces = _rooms(p, n, c)
-        packed, start, *memory = (select.scratch(shape, kind) for shape, kind in shapes)
-        start[c:], start[:c], packed[:, c:], memory[-1][:] = 0, 0 if bias is None else bias, 0, 0
-        if not self.none:
-            packed[:, :c] = w[:, list(us)][:, :, list(vs)].reshape(c, -1).T                   # (F,KH,KW) -> (taps, F)
-        self.kernel, self.weights, self.work = planes.build(K, S, ROWS, COLS, int(c >= LANES))[0], (packed.reshape(-1), start), n * grid[0] * grid[1] * c * len(packed) // 8
-        self.rest = (*memory, self.pieces, n, c, h, wide, *grid, *step, np.array(rows, np.int64), np.array(columns, np.int64),
-                     1 if K > 1 else step[1], y_shape[1], y_shape[2], *origin, *out_step)
+        self.kernel = planes.build(K, S, ROWS, COLS, int(c >= LANES))[0]
+        self.rest = (np.zeros(LANES, np.float32), self.pieces, n, c, *x_plane, *grid, *step, np.array(rows, np.int64), np.array(columns, np.int64),
+                     1 if K > 1 else step[1], *y_plane, *origin, *out_step)
+        self.work = n * grid[0] * grid[1] * c * len(us) * len(vs) // 8
 
-    def __call__(self, x, y, low=-np.inf, high=np.inf):
+    def ready(self, w, bias):
+        """Weights (F,KH,KW) and bias laid out in whole vectors, and the tables' memory."""
+        c, (us, vs) = len(w), self.taps
+        packed, start, *tables = (select.scratch(shape, kind) for shape, kind in self.rooms)
+        start[c:], start[:c], packed[:, c:] = 0, 0 if bias is None else bias, 0
+        if not self.none:
+            packed[:, :c] = w[:, us][:, :, vs].reshape(c, -1).T                               # (F,KH,KW) -> (taps, F)
+        return packed.reshape(-1), start, tables
+
+    def run(self, memory, x, y, low=-np.inf, high=np.inf):
+        """x (N,H,W,F) -> its part of y (N,OH,OW,F), or dy -> dx."""
         if self.none:                                                                         # a phase that no tap touches
             y[self.none] = 0
             return
-        threads.run(self.kernel, self.pieces, x.reshape(-1), *self.weights, np.float32(low), np.float32(high), y.reshape(-1), *self.rest,
-                    work=self.work)
+        packed, start, tables = memory
+        threads.run(self.kernel, self.pieces, x.reshape(-1), packed, start, np.float32(low), np.float32(high), y.reshape(-1), *tables,
+                    *self.rest, work=self.work)
+
+
+@lru_cache(maxsize=4096)
+def _schemes(g, direction, count):
+    """The passes of "forward" or "grad_input" for `count` threads."""
+    sizes = ((g.h, g.w), (g.oh, g.ow)) if direction == "forward" else ((g.oh, g.ow), (g.h, g.w))
+    return [_Scheme(p, g.n, *sizes, g.f) for p in _passes(g, direction)]
 
 
 class Forward:
@@ -154,11 +172,12 @@ class Forward:
     def __init__(self, w, bias, geometry):
         g = self.geometry = geometry
         self.shape = (g.n, g.oh, g.ow, g.f)
-        self.run = _Pass(next(_passes(g, "forward")), (g.n, g.h, g.w, g.f), self.shape, w[:, 0], bias)
+        self.scheme = _schemes(g, "forward", threads.get_num_threads())[0]
+        self.memory = self.scheme.ready(w[:, 0], bias)
 
     def __call__(self, x, low=-np.inf, high=np.inf):
         y, g = layout.room(self.shape), self.geometry
-        self.run(x if g.f == g.c else np.repeat(x, g.f // g.c, axis=3), y, low, high)
+        self.scheme.run(self.memory, x if g.f == g.c else np.repeat(x, g.f // g.c, axis=3), y, low, high)
         return y
 
 
@@ -193,8 +212,8 @@ def grad_input(dy, w, geometry):
         conv_input(layout.nchw(dy), layout.writable(w[:, 0]), dx, g.sh, g.sw, g.top, g.left, g.dh, g.dw)
         return dx
     dy, dx = layout.nhwc(dy), layout.room((g.n, g.h, g.w, g.f))
-    for p in _passes(g, "grad_input"):
-        _Pass(p, dy.shape, dx.shape, w[:, 0], None)(dy, dx)
+    for scheme in _schemes(g, "grad_input", threads.get_num_threads()):
+        scheme.run(scheme.ready(w[:, 0], None), dy, dx)
     if g.f > g.c:
         dx = dx.reshape(g.n, g.h, g.w, g.c, g.f // g.c).sum(axis=4)                          # a channel's M copies
     return layout.shaped(dx)
@@ -218,7 +237,7 @@ def grad_weight(dy, x, geometry):
 
 def _fast_grad_weight(dy, x, g):
     """dy (N,OH,OW,F), x (N,H,W,F) -> dw (F,KH,KW) by tiles."""
-    shapes, ((_, _, _, _, _, rows, columns), K, S, COLS, pieces) = _weight_rooms(g)
+    shapes, ((_, _, _, _, _, rows, columns), K, S, COLS, pieces) = _weight_rooms(g, threads.get_num_threads())
     slabs, *memory = (select.scratch(shape, kind) for shape, kind in shapes)
     memory[-1][:] = 0
     threads.run(planes.build(K, S, 1, COLS, int(g.f >= LANES))[1], pieces, x.reshape(-1), dy.reshape(-1), slabs, *memory, pieces, g.n, g.f, g.h, g.w, g.oh, g.ow,

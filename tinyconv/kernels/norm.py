@@ -26,7 +26,7 @@ are the same bits for any number of threads. Scratch: 16 bytes a channel and sla
 """
 import numpy as np
 
-from . import layout, select, threads
+from . import activations, layout, select, threads
 from ._jit import fast, plain
 
 SLABS = 32              # at most; each of at least ROWS pixels
@@ -122,18 +122,20 @@ def fast_sums(lo, hi, x, origin, partial):
 
 
 @fast
-def fast_apply(lo, hi, x, scale, shift, y):
-    """Tasks: pixels. y = x * scale + shift, all (M,C)."""
+def fast_apply(lo, hi, x, scale, shift, low, high, y):
+    """Tasks: pixels. y = clip(x * scale + shift, low, high), all (M,C); bounds that are NaN clip nothing."""
     C = x.shape[1]
     for p in range(lo, hi):
         source, target = x[p], y[p]
         for c in range(C):
-            target[c] = source[c] * scale[c] + shift[c]
+            v = source[c] * scale[c] + shift[c]
+            v = low if v < low else v
+            target[c] = high if v > high else v
 
 
 @fast
-def fast_grad_sums(lo, hi, dy, x, mean, partial):
-    """Tasks: slabs. partial[slab] = sums of dy and of dy * (x - mean) over the slab's pixels of dy and x (M,C)."""
+def fast_grad_sums(lo, hi, dy, y, low, high, x, mean, partial):
+    """Tasks: slabs. partial[slab] = sums of g and of g * (x - mean) over the slab's pixels, g = dy where low < y < high; all (M,C)."""
     M, C = x.shape
     slabs = partial.shape[0]
     for slab in range(lo, hi):
@@ -144,25 +146,65 @@ def fast_grad_sums(lo, hi, dy, x, mean, partial):
         for p in range(first, last - 3, 4):
             x0, x1, x2, x3 = x[p], x[p + 1], x[p + 2], x[p + 3]
             g0, g1, g2, g3 = dy[p], dy[p + 1], dy[p + 2], dy[p + 3]
+            y0, y1, y2, y3 = y[p], y[p + 1], y[p + 2], y[p + 3]
             for c in range(C):
                 m = mean[c]
-                s[c] += np.float64((g0[c] + g1[c]) + (g2[c] + g3[c]))
-                q[c] += np.float64((g0[c] * (x0[c] - m) + g1[c] * (x1[c] - m)) + (g2[c] * (x2[c] - m) + g3[c] * (x3[c] - m)))
+                a = np.float32(0) if (y0[c] <= low) | (y0[c] >= high) else g0[c]
+                b = np.float32(0) if (y1[c] <= low) | (y1[c] >= high) else g1[c]
+                d = np.float32(0) if (y2[c] <= low) | (y2[c] >= high) else g2[c]
+                e = np.float32(0) if (y3[c] <= low) | (y3[c] >= high) else g3[c]
+                s[c] += np.float64((a + b) + (d + e))
+                q[c] += np.float64((a * (x0[c] - m) + b * (x1[c] - m)) + (d * (x2[c] - m) + e * (x3[c] - m)))
         for p in range(last - (last - first) % 4, last):
-            x0, g0 = x[p], dy[p]
+            x0, g0, y0 = x[p], dy[p], y[p]
             for c in range(C):
-                s[c] += np.float64(g0[c])
-                q[c] += np.float64(g0[c] * (x0[c] - mean[c]))
+                a = np.float32(0) if (y0[c] <= low) | (y0[c] >= high) else g0[c]
+                s[c] += np.float64(a)
+                q[c] += np.float64(a * (x0[c] - mean[c]))
 
 
 @fast
-def fast_grad_apply(lo, hi, dy, x, mean, a, b, k, dx):
-    """Tasks: pixels. dx = a*dy + b*(x - mean) + k, all (M,C)."""
+def fast_grad_apply(lo, hi, dy, y, low, high, x, mean, a, b, k, dx):
+    """Tasks: pixels. dx = a*g + b*(x - mean) + k, g = dy where low < y < high; all (M,C)."""
     C = x.shape[1]
     for p in range(lo, hi):
-        g, source, target = dy[p], x[p], dx[p]
+        gradient, value, source, target = dy[p], y[p], x[p], dx[p]
         for c in range(C):
-            target[c] = a[c] * g[c] + (b[c] * (source[c] - mean[c]) + k[c])
+            g = np.float32(0) if (value[c] <= low) | (value[c] >= high) else gradient[c]
+            target[c] = a[c] * g + (b[c] * (source[c] - mean[c]) + k[c])
+
+
+@fast
+def fast_moments(partial, origin, m, mean, var):
+    """mean, var (C,) from the slabs' sums: var = max(0, Σd²/M - (Σd/M)²), in float64."""
+    for c in range(origin.size):
+        s = q = 0.0
+        for slab in range(partial.shape[0]):
+            s += partial[slab, 0, c]
+            q += partial[slab, 1, c]
+        s /= m
+        v = q / m - s * s
+        mean[c], var[c] = origin[c] + s, 0 if v < 0 else v
+
+
+@fast
+def fast_origin(first, origin):
+    """A channel's first value, 0 where that is not finite."""
+    for c in range(first.size):
+        origin[c] = first[c] if np.isfinite(first[c]) else 0
+
+
+@fast
+def fast_steps(partial, m, inv_std, gamma, dgamma, dbeta, a, b, k):
+    """dgamma, dbeta (C,) from the slabs' sums, and the factors of `fast_grad_apply`, in float64 until they are stored."""
+    for c in range(inv_std.size):
+        s = q = 0.0
+        for slab in range(partial.shape[0]):
+            s += partial[slab, 0, c]
+            q += partial[slab, 1, c]
+        i, g = np.float64(inv_std[c]), np.float64(gamma[c])
+        dgamma[c], dbeta[c] = q * i, s
+        a[c], b[c], k[c] = g * i, -g * i * i * (q * i) / m, -g * i * s / m
 
 
 # ---- the operations ------------------------------------------------------------------------------------------------------
@@ -191,56 +233,58 @@ def batch_norm_statistics(x):
     """
     m = x.size // x.shape[1]
     if select.is_fast(x.dtype):
-        pixels = _pixels(x)
-        origin = np.where(np.isfinite(pixels[0]), pixels[0], 0).astype(np.float64)
-        partial = _partials(pixels)
+        pixels, c = _pixels(x), x.shape[1]
+        origin, mean, var, partial = np.empty(c), np.empty(c, np.float32), np.empty(c, np.float32), _partials(pixels)
+        fast_origin(pixels[0], origin)
         threads.run(fast_sums, len(partial), pixels, origin, partial, work=3 * x.size)
-        total, squares = partial.sum(0) / m                                        # (slabs,2,C) -> (C,), (C,)
-        with np.errstate(invalid="ignore"):                                        # infinite data: inf - inf is NaN, as it should
-            mean, var = origin + total, np.maximum(squares - total * total, 0)
-    else:
-        x, mean, var = layout.nchw(x), np.zeros(x.shape[1]), np.zeros(x.shape[1])
-        plain_sums(x, mean)
-        mean /= m
-        plain_squares(x, mean, var)
-        var /= m
+        fast_moments(partial, origin, m, mean, var)
+        return mean, var
+    x, mean, var = layout.nchw(x), np.zeros(x.shape[1]), np.zeros(x.shape[1])
+    plain_sums(x, mean)
+    mean /= m
+    plain_squares(x, mean, var)
+    var /= m
     return mean.astype(x.dtype), var.astype(x.dtype)
 
 
-def batch_norm_apply(x, scale, shift):
-    """y[n,c] = x[n,c] * scale[c] + shift[c], for x (N,C,H,W): with scale = gamma * inv_std, shift = beta - mean * scale.
+def _bounds(low, high, dtype):
+    """Bounds as the kernels take them: NaN for none."""
+    return (dtype.type(np.nan),) * 2 if low is None else (dtype.type(low), dtype.type(high))
 
-    One multiply-add a value; |err| <= 2 * u * (|x * scale| + |shift|).
+
+def batch_norm_apply(x, scale, shift, low=None, high=None):
+    """y[n,c] = clip(x[n,c] * scale[c] + shift[c], low, high), x (N,C,H,W): with scale = gamma * inv_std, shift = beta - mean * scale.
+
+    low None: nothing is clipped. One multiply-add a value; |err| <= 2 * u * (|x * scale| + |shift|).
     """
     if select.is_fast(x.dtype):
         pixels = _pixels(x)
         y = layout.room(pixels.shape, x.dtype)
-        threads.run(fast_apply, len(y), pixels, layout.writable(scale), layout.writable(shift), y, work=x.size)
+        threads.run(fast_apply, len(y), pixels, layout.writable(scale), layout.writable(shift), *_bounds(low, high, x.dtype), y, work=x.size)
         return _as_planes(y, x)
     y = np.zeros(x.shape, x.dtype)
     plain_apply(layout.nchw(x), layout.writable(scale), layout.writable(shift), y)
-    return y
+    return y if low is None else activations.clip(y, low, high)
 
 
-def batch_norm_grad(dy, x, mean, inv_std, gamma):
+def batch_norm_grad(dy, x, mean, inv_std, gamma, y=None, low=None, high=None):
     """Gradients in training: dy, x (N,C,H,W), mean, inv_std, gamma (C,) -> dx (N,C,H,W), dgamma (C,), dbeta (C,).
 
-    Invariant: where mean and inv_std are those of x (and eps small), dx sums to 0 and is orthogonal to x^ in each channel.
+    Where the result y was clipped to low .. high, dy counts only where y lies between. Invariant: where mean and inv_std are those of x
+    (and eps small), dx sums to 0 and is orthogonal to x^ in each channel.
     """
     m = x.size // x.shape[1]
     mean, inv_std, gamma = (layout.writable(a) for a in (mean, inv_std, gamma))
     if select.is_fast(x.dtype):
         pixels, g = _pixels(x), _pixels(dy)
-        partial = _partials(pixels)
-        threads.run(fast_grad_sums, len(partial), g, pixels, mean, partial, work=3 * x.size)
-        dbeta, products = partial.sum(0)                                           # (slabs,2,C) -> (C,), (C,)
-        dgamma = products * inv_std
-        a = gamma * inv_std.astype(np.float64)
-        steps = [v.astype(x.dtype) for v in (a, -a * inv_std * dgamma / m, -a * dbeta / m)]
+        value = g if low is None else _pixels(y)
+        partial, (dgamma, dbeta, a, b, k), bounds = _partials(pixels), np.empty((5, len(mean)), np.float32), _bounds(low, high, x.dtype)
+        threads.run(fast_grad_sums, len(partial), g, value, *bounds, pixels, mean, partial, work=3 * x.size)
+        fast_steps(partial, m, inv_std, gamma, dgamma, dbeta, a, b, k)
         dx = layout.room(pixels.shape, x.dtype)
-        threads.run(fast_grad_apply, len(dx), g, pixels, mean, *steps, dx, work=3 * x.size)
-        return _as_planes(dx, x), dgamma.astype(x.dtype), dbeta.astype(x.dtype)
-    dy, x = layout.nchw(dy), layout.nchw(x)
+        threads.run(fast_grad_apply, len(dx), g, value, *bounds, pixels, mean, a, b, k, dx, work=3 * x.size)
+        return _as_planes(dx, x), dgamma, dbeta
+    dy, x = layout.nchw(dy if low is None else activations.clip_grad(dy, y, low, high)), layout.nchw(x)
     dgamma, dbeta, dx = np.zeros(len(mean)), np.zeros(len(mean)), np.zeros(x.shape, x.dtype)
     plain_grad_sums(dy, x, mean, inv_std, dgamma, dbeta)
     plain_grad_apply(dy, x, mean, inv_std, gamma, (dgamma / m).astype(x.dtype), (dbeta / m).astype(x.dtype), dx)

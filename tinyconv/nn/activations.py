@@ -19,12 +19,14 @@ class _Activation(Module):
 class ReLU(_Activation):
     """max(x, 0)."""
 
+    bounds = (0.0, float("inf"))
     function = staticmethod(F.relu)
 
 
 class ReLU6(_Activation):
     """min(max(x, 0), 6)."""
 
+    bounds = (0.0, 6.0)
     function = staticmethod(F.relu6)
 
 

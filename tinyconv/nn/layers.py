@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import functional as F
 from ..formulas import pair
+from ..ops import recorder
 from . import init
 from .module import Module, Parameter
 
@@ -108,11 +109,13 @@ class BatchNorm2d(Module):
             self.register_buffer("running_mean", np.zeros(num_features, np.float32))
             self.register_buffer("running_var", np.ones(num_features, np.float32))
 
-    def forward(self, x):
-        """(N,C,H,W) -> (N,C,H,W); in training the running statistics move."""
+    takes_bounds = True
+
+    def forward(self, x, bounds=None):
+        """(N,C,H,W) -> (N,C,H,W), clipped to bounds (low, high) if given; in training the running statistics move."""
         track = self.track_running_stats
         mean, var = (self.running_mean, self.running_var) if track else (None, None)
-        y, mean, var = F.batch_norm(x, mean, var, self.weight, self.bias, self.training or not track, self.momentum, self.eps)
+        y, mean, var = F.batch_norm(x, mean, var, self.weight, self.bias, self.training or not track, self.momentum, self.eps, bounds)
         if self.training and track:
             self.running_mean, self.running_var = mean.data, var.data
         return y
@@ -120,6 +123,11 @@ class BatchNorm2d(Module):
     def describe(self):
         return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
                 f"track_running_stats={self.track_running_stats}")
+
+
+def norm_relu(norm, x):
+    """ReLU(norm(x)), in one pass over memory where nobody is recording."""
+    return F.relu(norm(x)) if recorder() is not None else norm(x, (0.0, float("inf")))
 
 
 class LocalResponseNorm(Module):

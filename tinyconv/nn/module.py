@@ -36,6 +36,9 @@ class Module:
     array([6.])
     """
 
+    bounds = None               # (low, high) of a layer that clips and does nothing else
+    takes_bounds = False        # may `forward` be given the bounds of such a layer behind it?
+
     def __init__(self):
         for name, value in (("_parameters", {}), ("_buffers", {}), ("_modules", {}), ("training", True)):
             object.__setattr__(self, name, value)
@@ -253,9 +256,12 @@ class Sequential(Module):
             _add(self, name, module)
 
     def forward(self, x):
-        """x through every module in turn."""
-        for module in self._modules.values():
-            x = module(x)
+        """x through every module in turn; a normalisation and the clipping activation behind it go through memory in one pass."""
+        modules, at = list(self._modules.values()), 0
+        while at < len(modules):
+            bounds = modules[at + 1].bounds if modules[at].takes_bounds and at + 1 < len(modules) and recorder() is None else None
+            x = modules[at](x) if bounds is None else modules[at](x, bounds)
+            at += 1 if bounds is None else 2
         return x
 
     def __len__(self):

@@ -5,7 +5,8 @@ Batch normalisation (Ioffe & Szegedy 2015, algorithm 1), a channel at a time ove
     dx = γ/sqrt(σ² + ε) (dy - mean dy - x̂ mean(dy x̂)),  dγ = Σ dy x̂,  dβ = Σ dy
 In training μ and σ² are the batch's, and the running ones move towards them by `momentum` (the variance unbiased, M/(M-1), as in
 PyTorch); otherwise the running ones are used and the layer is one multiplication and one addition. The new running
-statistics are outputs 1 and 2: the operation itself stores nothing.
+statistics are outputs 1 and 2: the operation itself stores nothing. `low` and `high` clip y on the way (a ReLU or ReLU6 behind it): the same
+numbers as two operations, in one pass over memory instead of two.
 """
 import numpy as np
 
@@ -31,15 +32,15 @@ def _check(x, gamma, beta, mean, var, training):
         raise ValueError(f"batch_norm in training needs more than one number a channel, not input {x.shape}")
 
 
-def _batch_norm(x, gamma=None, beta=None, running_mean=None, running_var=None, momentum=0.1, eps=1e-5, training=False):
+def _batch_norm(x, gamma=None, beta=None, running_mean=None, running_var=None, momentum=0.1, eps=1e-5, training=False, low=None, high=None):
     _check(x, gamma, beta, running_mean, running_var, training)
     t = x.dtype.type
     mean, var = kernels.batch_norm_statistics(x) if training else (running_mean, running_var)
     inv_std = 1 / np.sqrt(var + t(eps))                                                                  # (C,)
     scale = inv_std if gamma is None else gamma * inv_std
     shift = -mean * scale if beta is None else beta - mean * scale
-    y = kernels.batch_norm_apply(x, scale, shift)                                                        # (N,C,H,W)
-    saved = (x, mean, inv_std, scale, gamma is not None, beta is not None, training)
+    y = kernels.batch_norm_apply(x, scale, shift, low, high)                                             # (N,C,H,W)
+    saved = (x, mean, inv_std, scale, gamma is not None, beta is not None, training, y if low is not None else None, low, high)
     if running_mean is None:
         return (y, mean, var), saved
     if not training:
@@ -51,12 +52,13 @@ def _batch_norm(x, gamma=None, beta=None, running_mean=None, running_var=None, m
 
 
 def _batch_norm_vjp(saved, dy, *statistics):
-    x, mean, inv_std, scale, has_gamma, has_beta, training = saved
+    x, mean, inv_std, scale, has_gamma, has_beta, training, y, low, high = saved
     if training:
         gamma = scale / inv_std if has_gamma else np.ones_like(inv_std)
-        dx, dgamma, dbeta = kernels.batch_norm_grad(dy, x, mean, inv_std, gamma)
+        dx, dgamma, dbeta = kernels.batch_norm_grad(dy, x, mean, inv_std, gamma, y, low, high)
         return dx, dgamma if has_gamma else None, dbeta if has_beta else None, None, None
     column = (slice(None), None, None)
+    dy = dy if low is None else kernels.clip_grad(dy, y, low, high)
     return (lambda: dy * scale[column],
             (lambda: channel_sums(dy * ((x - mean[column]) * inv_std[column]))) if has_gamma else None,
             (lambda: channel_sums(dy)) if has_beta else None, None, None)
