@@ -169,7 +169,7 @@ def conv2d_geometry(x_shape, w_shape, stride=1, padding=0, dilation=1, groups=1)
     >>> g.y_shape
     (1, 64, 112, 112)
     """
-    given = x_shape, w_shape, stride, padding, dilation, groups
+    given = tuple(tuple(v) if type(v) is list else v for v in (x_shape, w_shape, stride, padding, dilation, groups))
     return (_known_geometry if _only_integers(given) else _conv2d_geometry)(*given)
 
 

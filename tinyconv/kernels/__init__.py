@@ -21,6 +21,7 @@ kernels and returns channels-last memory; float64, and everything under `use("pl
 
 This page imports no other page that needs numba: each function imports its own on first call.
 """
+from functools import lru_cache
 from importlib import import_module
 
 import numpy as np
@@ -42,6 +43,7 @@ def __getattr__(name):
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+@lru_cache(maxsize=None)
 def _page(name):
     return import_module(f"{__name__}.{name}")
 

@@ -216,8 +216,9 @@ class Scheme:
         pieces = self.pieces = min(count, -(-pixels // block) * groups * splits)
         (row,), (column,) = offsets if len(taps) == 1 else ((-1,), (-1,))
         lift = int(c % FAR == 0 and row >= 0 and column >= 0 and (grid[0] - 1) * step[0] + row < h and (grid[1] - 1) * step[1] + column < wide)
-        self.rooms = (((groups * panels, len(taps) * depth * NR), np.float32), ((pieces, (len(taps) + 1) * block), np.int64),
-                      ((pieces, block * NR), np.float32), ((pieces, block * (c + LANES) * lift), np.float32))
+        self.sizes = groups * panels * len(taps) * depth * NR, pieces * block * NR, pieces * block * (c + LANES) * lift
+        self.panels = groups * panels
+        self.rooms = ((sum(self.sizes), np.float32), ((pieces, (len(taps) + 1) * block), np.int64))
         self.packing = groups, fg, step_g, step_f, np.array(terms, np.int64), np.array(taps, np.int64), (
             filter_rows(terms, taps) if step_f > 1 else np.zeros(0, np.int64))
         rows, columns = (np.array(o, np.int64) for o in offsets)
@@ -226,10 +227,11 @@ class Scheme:
         self.work = pixels * f * depth * len(taps) // 32
 
     def ready(self, w):
-        """The scratch, w (flat, C-order) packed in the first of it."""
-        memory = [select.scratch(shape, kind) for shape, kind in self.rooms]
-        threads.run(pack_panels, len(memory[0]), w, memory[0], *self.packing, work=memory[0].size)
-        return memory
+        """The scratch: w (flat, C-order) packed, tables, partial sums, room for copied rows."""
+        (floats, tables), (a, b, c) = (select.scratch(shape, kind) for shape, kind in self.rooms), self.sizes
+        packed = floats[:a].reshape(self.panels, -1)
+        threads.run(pack_panels, self.panels, w, packed, *self.packing, work=a)
+        return packed, tables, floats[a:a + b].reshape(self.pieces, -1), floats[a + b:a + b + c].reshape(self.pieces, -1)
 
     def run(self, memory, x, bias, y, R=None, low=-np.inf, high=np.inf):
         """The pass itself; all arrays flat or C-contiguous."""
@@ -312,7 +314,7 @@ def scratch_shapes(g, direction):
 
 def room_bytes(rooms):
     """Bytes of ((shape, type), …)."""
-    return sum(math.prod(shape) * np.dtype(kind).itemsize for shape, kind in rooms)
+    return sum(math.prod(np.atleast_1d(shape).tolist()) * np.dtype(kind).itemsize for shape, kind in rooms)
 
 
 class Forward:

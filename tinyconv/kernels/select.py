@@ -13,6 +13,7 @@ A page may hold several algorithms as objects with these functions (`inside` nam
 """
 import threading
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 
 import numpy as np
@@ -42,7 +43,7 @@ class Algorithm:
     inside: str = ""
     directions: tuple = DIRECTIONS
 
-    @property
+    @cached_property
     def page(self):
         """The module that holds the algorithm, or the object `inside` it ("module.object"), imported on first use."""
         module, _, name = self.inside.partition(".")

@@ -1,8 +1,8 @@
 """One pool of threads for all kernels: split a range of tasks into pieces, let every thread take pieces until none is left.
 
 A kernel takes a range first, `kernel(lo, hi, *arguments)`, and does the tasks lo..hi-1; it never touches what another task
-writes. `run` cuts the range, announces the job in a mailbox, and works too. A worker watches the mailbox for a fraction of a
-millisecond after each job (it can begin the next one at once: a whole network is a chain of short jobs), then sleeps until it is
+writes. `run` cuts the range, announces the job in a mailbox, and works too. A worker watches the mailbox for a
+millisecond or two after each job (it can begin the next one at once: a whole network is a chain of short jobs), then sleeps until it is
 rung. If nobody wakes in time the caller does all pieces itself, so that nothing ever waits for a sleeping thread.
 All of this is compiled (`_launch`): no piece waits for the interpreter.
 
@@ -18,7 +18,7 @@ import threading
 from importlib import import_module
 
 SMALL = 15_000          # elementary operations (about 5 microseconds) below which sharing a job costs more than it saves
-PATIENCE = 1_000_000    # clock cycles (about 0.4 milliseconds) for which a worker watches the mailbox before it sleeps
+PATIENCE = 4_000_000    # clock cycles (about 1.5 milliseconds) for which a worker watches the mailbox before it sleeps
 MOST = 32               # pieces of a job
 _machinery = None       # the page `_launch`, once a job has been shared: it imports numba
 
