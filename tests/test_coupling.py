@@ -14,6 +14,8 @@ import tinyconv as tc
 from tinyconv import functional as F
 from tinyconv import formulas, graph, nn
 from tinyconv.apply import INTEGER
+from tinyconv.formulas.geometry import conv2d_geometry
+from tinyconv.kernels import select
 from tinyconv.ops import TABLE, lookup
 
 RATIOS = (0.25, 0.5, 0.8)
@@ -256,7 +258,8 @@ def bound(node, arguments, masked_terms):
         terms = w[0].size + 1
         sizes = [None if a is None else np.abs(a.astype(np.float64)) for a in (x, w, b)]
         size = lookup(node.op).forward(*sizes, **{k: v for k, v in node.attributes.items() if k != "algorithm"})[0]
-        return (terms + masked_terms) * U * size * 1.001
+        straight = (terms + masked_terms) * U * size * 1.001
+        return np.maximum(straight, by_tiles(node, x, w, b, masked_terms / terms)) if node.op == "conv2d" else straight
     if node.op == "batch_norm":
         x, gamma, beta, mean, var = (v.astype(np.float64) for v in arguments)
         scale = (gamma / np.sqrt(var + 1e-5))[:, None, None]
@@ -271,6 +274,18 @@ def bound(node, arguments, masked_terms):
         terms = arguments[0].size // size.size
         return 2 * U * 1.001 * (terms * size if node.op == "sum" else (terms + 1) * size / terms)
     return 16 * U if node.op in ("sigmoid", "tanh", "softmax") else 0        # their results are at most 1
+
+
+def by_tiles(node, x, w, b, longer):
+    """The same where the masked network has enough channels for Winograd: both may take it, the masked one with sums `longer` times as long."""
+    rest = {k: node.attributes[k] for k in ("stride", "padding", "dilation", "groups")}
+    if rest["groups"] > 1:
+        return 0
+    many = conv2d_geometry((len(x), 64, *x.shape[2:]), (64, 64, *w.shape[2:]), **rest)
+    chosen = select.ALGORITHMS[select.choose(many)].page
+    if not hasattr(chosen, "error_bound"):
+        return 0
+    return (1 + longer) * chosen.error_bound("forward", x, w, conv2d_geometry(x.shape, w.shape, **rest), b) * 1.001
 
 
 @pytest.mark.parametrize("name", NAMES)
