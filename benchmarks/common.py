@@ -52,6 +52,24 @@ def options(doc, engines, add=None, rounds=3, least=0.12):
     return found
 
 
+def with_torch(ours, torch):
+    """The engines of most benches: ours, and PyTorch in both memory formats. torch is called with the options and True for channels-last."""
+    return {"ours": ours, "torch": lambda given: torch(given, False), "torch channels-last": lambda given: torch(given, True)}
+
+
+def torch_form(channels_last):
+    """(PyTorch's name of a memory format, what is said of the engine)."""
+    import torch
+    return torch.channels_last if channels_last else torch.contiguous_format, {"versions": f"torch {torch.__version__}"}
+
+
+def ours_about():
+    """What our engine says about itself: versions, and the machine's limits as measured in this process."""
+    import tinyconv as tc
+    from tinyconv.kernels import machine
+    return {"versions": f"tinyconv {tc.__version__}, numpy {np.__version__}", "peak": machine.peak(), "machine": str(machine.measure())}
+
+
 def median_seconds(function, least):
     """Median of single calls over about `least` seconds and at least five, after a warm-up of a fifth of that."""
     stop = time.perf_counter() + least / 5
@@ -76,6 +94,14 @@ def environment(threads, **more):
     return dict(os.environ, **dict.fromkeys(POOLS, str(threads)), **more)
 
 
+def run(command, environment):
+    """A process run to its end: its return code, output and errors; a program that is not there counts as failed."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, env=environment)
+    except OSError as error:
+        return subprocess.CompletedProcess(command, 1, "", str(error))
+
+
 def turns(given, engines):
     """engine -> one Answer a case, medians over the rounds; engine -> what it says about itself, and how far its rounds lie apart.
 
@@ -86,7 +112,7 @@ def turns(given, engines):
         for engine in engines:
             python = given.rival_python if is_rival(engine) else sys.executable
             command = [python, sys.argv[0], *sys.argv[1:], "--engine", engine]
-            done = subprocess.run(command, capture_output=True, text=True, env=environment(given.threads))
+            done = run(command, environment(given.threads))
             if done.returncode:
                 if turn == 0:
                     print(f"{engine}: left out ({(done.stderr.strip().splitlines() or ['no reason given'])[-1]})")
@@ -162,11 +188,38 @@ def write_csv(path, titles, rows):
 def means(groups, wanted):
     """Print each group's geometric mean beside the figure that was wanted. groups: name -> ratios; wanted: name -> figure."""
     for name, values in groups.items():
+        if not values or any(map(math.isnan, values)):
+            continue
         goal = f"  wanted {wanted[name]:.2f}  {'reached' if geometric_mean(values) <= wanted[name] else 'NOT REACHED'}" if name in wanted else ""
-        print(f"{name + ':':<20} geometric mean {geometric_mean(values):.3f} over {len(values):>3}, from {min(values):.2f} to {max(values):.2f}{goal}")
+        print(f"{name + ':':<22} geometric mean {geometric_mean(values):.3f} over {len(values):>3}, from {min(values):.2f} to {max(values):.2f}{goal}")
 
 
-def ratio_figure(path, groups, wanted, title):
+def compare_layers(given, engines, cases, wanted, title, passes=1):
+    """A bench of layers from beginning to end: turns, table, CSV, means of the groups beside what is wanted, figure -> ratios of the cases.
+
+    passes: how often the multiply-adds of the definition are done in what is timed (two gradients: 2).
+    """
+    answers, about = turns(given, engines)
+    head(given, about)
+    found, groups, rows, peak = ratios(answers), {}, [], about["ours"]["peak"]
+    for i, (layer, ratio) in enumerate(zip(cases, found)):
+        groups.setdefault(layer.group, []).append(ratio)
+        mine = answers["ours"][i]
+        rate = passes * layer.flop / mine.seconds
+        rows.append([layer.group, layer.name, layer.networks.replace(" ", " + "), mine.note, *[f"{answers[e][i].seconds * 1e6:.1f}" for e in answers],
+                     f"{rate / 1e9:.1f}", f"{rate / peak:.2f}", f"{ratio:.3f}"])
+    titles = ["group", "layer", "networks", "algorithm", *[f"{e} us" for e in answers], "GFLOP/s", "of peak", "ours / better torch"]
+    table(titles, rows)
+    write_csv(given.csv, titles, rows)
+    for line in disagreements(answers, [layer.name for layer in cases]):
+        print("DIFFERENT RESULTS", line)
+    means(groups, wanted)
+    if given.figure and len(answers) > 1:
+        ratio_figure(given.figure, groups, wanted, title)
+    return found
+
+
+def ratio_figure(path, groups, wanted, title, what="layers, sorted within each group"):
     """Every case a point, groups side by side, sorted; the geometric mean a line, the figure that was wanted a dashed one."""
     import tinyconv as tc
     colours = tc.draw.canvas.COLOURS
@@ -192,5 +245,5 @@ def ratio_figure(path, groups, wanted, title):
     tc.draw.finish(axes, title, "", "ours / rival's better form (log scale)")
     axes.set_xticks([x for x, _ in ticks], [label for _, label in ticks], fontsize=9)
     axes.set_xlim(-4, at - 2)
-    axes.set_xlabel("layers, sorted within each group;  line: geometric mean;  dashed: wanted", fontsize=9)
+    axes.set_xlabel(f"{what};  line: geometric mean;  dashed: wanted", fontsize=9)
     tc.draw.save(figure, path)
