@@ -34,10 +34,8 @@ def run_ours(given):
     for layer in cases(given):
         x, w = layer.arrays()
         x, dy = (layout.shaped(layout.nhwc(a)) for a in (x, gradient(layer)))
-        more = layer.s, layer.p, 1, layer.groups
-        both = lambda: (tc.kernels.conv2d_grad_input(dy, w, x.shape, *more), tc.kernels.conv2d_grad_weight(dy, x, w.shape, *more))
-        g = tc.formulas.conv2d_geometry(x.shape, w.shape, *more)
-        names = dict.fromkeys(select.choose(g, direction) for direction in ("grad_input", "grad_weight"))
+        both = lambda: (tc.kernels.conv2d_grad_input(dy, w, x.shape, *layer.more), tc.kernels.conv2d_grad_weight(dy, x, w.shape, *layer.more))
+        names = dict.fromkeys(select.choose(layer.geometry, direction) for direction in ("grad_input", "grad_weight"))
         answers.append(Answer(median_seconds(both, given.least), " + ".join(names), sum(float(np.abs(a).sum(dtype=np.float64)) for a in both())))
     return answers, ours_about()
 
@@ -51,7 +49,7 @@ def run_torch(given, channels_last):
     for layer in cases(given):
         x, w, dy = (torch.from_numpy(a).contiguous(memory_format=form) for a in (*layer.arrays(), gradient(layer)))
         x, w = x.requires_grad_(), w.requires_grad_()
-        y = torch.nn.functional.conv2d(x, w, None, layer.s, layer.p, 1, layer.groups)
+        y = torch.nn.functional.conv2d(x, w, None, *layer.more)
         both = lambda: torch.autograd.grad(y, (x, w), dy, retain_graph=True)
         answers.append(Answer(median_seconds(both, given.least), "", sum(float(a.abs().sum(dtype=torch.float64)) for a in both())))
     return answers, about

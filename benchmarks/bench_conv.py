@@ -10,7 +10,7 @@ the weights are packed beforehand (`plan_conv2d`), at batch 64 packing is timed.
 each, also where the algorithm needs fewer; the peak is that of fused multiply-adds, measured in the same process.
 """
 import numpy as np
-from common import Answer, compare_layers, means, median_seconds, options, ours_about, torch_form, with_torch
+from common import Answer, compare_layers, means, median_seconds, options, ours_about, ratios, torch_form, with_torch
 from layers import layers
 from layers import options as layer_options
 
@@ -27,14 +27,12 @@ def run_ours(given):
     for layer in layers(given.batch, given.only, given.few):
         x, w = layer.arrays()
         x = layout.shaped(layout.nhwc(x))
-        more = layer.s, layer.p, 1, layer.groups
         if layer.n == 1:
-            plan = tc.kernels.plan_conv2d(x.shape, w, None, *more)
+            plan = tc.kernels.plan_conv2d(x.shape, w, None, *layer.more)
             call = lambda: plan(x)
         else:
-            call = lambda: tc.kernels.conv2d(x, w, None, *more)
-        name = select.choose(tc.formulas.conv2d_geometry(x.shape, w.shape, *more))
-        answers.append(Answer(median_seconds(call, given.least), name, float(np.abs(call()).sum(dtype=np.float64))))
+            call = lambda: tc.kernels.conv2d(x, w, None, *layer.more)
+        answers.append(Answer(median_seconds(call, given.least), select.choose(layer.geometry), float(np.abs(call()).sum(dtype=np.float64))))
     return answers, ours_about()
 
 
@@ -47,7 +45,7 @@ def run_torch(given, channels_last):
     with torch.inference_mode():
         for layer in layers(given.batch, given.only, given.few):
             x, w = (torch.from_numpy(a).contiguous(memory_format=form) for a in layer.arrays())
-            call = lambda: torch.nn.functional.conv2d(x, w, None, layer.s, layer.p, 1, layer.groups)
+            call = lambda: torch.nn.functional.conv2d(x, w, None, *layer.more)
             answers.append(Answer(median_seconds(call, given.least), "", float(call().abs().sum(dtype=torch.float64))))
     return answers, about
 
@@ -66,7 +64,7 @@ def main():
     given = options(__doc__, ENGINES, more_options)
     cases = layers(given.batch, given.only, given.few)
     title = f"Forward convolution, batch {given.batch}, {given.threads} threads: time over PyTorch eager's"
-    found = compare_layers(given, ENGINES, cases, WANTED[given.batch], title)
+    found = ratios(compare_layers(given, ENGINES, cases, WANTED[given.batch], title))
     pointwise = [(layer.h == 1, ratio) for layer, ratio in zip(cases, found) if layer.group == "pointwise"]
     means({"  on 1x1 planes": [r for one, r in pointwise if one], "  on larger planes": [r for one, r in pointwise if not one]}, {})
 

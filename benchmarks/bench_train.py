@@ -171,7 +171,8 @@ def main():
     groups = {name: [ratio] for name, ratio in zip(cases, found)}
     means(groups, WANTED)
     if given.figure and len(answers) > 1:
-        ratio_figure(given.figure, groups, WANTED, f"A training step, batch {BATCH}, {given.threads} threads: time over PyTorch eager's", "networks")
+        ratio_figure(given.figure, groups, WANTED, f"A training step, batch {BATCH}, {given.threads} threads: time over PyTorch eager's",
+                     "networks;  dashed: wanted")
     if given.first:
         report_first_steps(given)
     return None

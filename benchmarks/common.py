@@ -24,10 +24,12 @@ POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NU
 
 
 class Answer(NamedTuple):
-    """One case measured: seconds, a word about how (such as the algorithm), and Σ|result|, by which engines are held against each other."""
+    """One case measured: seconds (NaN where an engine has not got it), a note about how, such as the algorithm, and Σ|result|, by which
+    engines are held against each other.
+    """
 
     seconds: float
-    note: str = ""
+    note: object = ""
     checksum: float = math.nan
 
 
@@ -124,7 +126,7 @@ def turns(given, engines):
     if not found:
         sys.exit("no engine could be measured")
     for engine, rounds in found.items():
-        apart = [max(times) / min(times) - 1 for times in ([a.seconds for a in case] for case in zip(*rounds))]
+        apart = [max(times) / min(times) - 1 for times in ([a.seconds for a in case] for case in zip(*rounds)) if not math.isnan(times[0])]
         about[engine]["rounds"] = f"rounds differ by {statistics.median(apart):.0%} in the middle case, {max(apart):.0%} at most"
     return {engine: [Answer(statistics.median(a.seconds for a in case), *case[0][1:]) for case in zip(*rounds)]
             for engine, rounds in found.items()}, about
@@ -132,16 +134,17 @@ def turns(given, engines):
 
 def disagreements(answers, names, tolerance=1e-3):
     """Cases where an engine's Σ|result| differs from the first engine's by more than the tolerance: they did not compute the same."""
-    engines = [e for e in answers if not math.isnan(answers[e][0].checksum)]
-    return [f"{name}: {engine} {answers[engine][i].checksum:.6g}, {engines[0]} {answers[engines[0]][i].checksum:.6g}"
-            for engine in engines[1:] for i, name in enumerate(names)
-            if abs(answers[engine][i].checksum - answers[engines[0]][i].checksum) > tolerance * abs(answers[engines[0]][i].checksum)]
+    first, *others = answers
+    return [f"{name}: {engine} {other.checksum:.6g}, {first} {mine.checksum:.6g}"
+            for engine in others for name, mine, other in zip(names, answers[first], answers[engine])
+            if abs(other.checksum - mine.checksum) > tolerance * abs(mine.checksum)]                  # never true of NaN: nothing to compare
 
 
 def ratios(answers, ours="ours"):
-    """Ours over the best rival, case by case; NaN where there is no rival."""
+    """Ours over the best rival, case by case; NaN where no rival has the case."""
     rivals = [answers[e] for e in answers if is_rival(e)]
-    return [mine.seconds / min((r[i].seconds for r in rivals), default=math.nan) for i, mine in enumerate(answers[ours])]
+    best = [min((r[i].seconds for r in rivals if not math.isnan(r[i].seconds)), default=math.nan) for i in range(len(answers[ours]))]
+    return [mine.seconds / other for mine, other in zip(answers[ours], best)]
 
 
 def geometric_mean(values):
@@ -190,12 +193,13 @@ def means(groups, wanted):
     for name, values in groups.items():
         if not values or any(map(math.isnan, values)):
             continue
-        goal = f"  wanted {wanted[name]:.2f}  {'reached' if geometric_mean(values) <= wanted[name] else 'NOT REACHED'}" if name in wanted else ""
-        print(f"{name + ':':<22} geometric mean {geometric_mean(values):.3f} over {len(values):>3}, from {min(values):.2f} to {max(values):.2f}{goal}")
+        over = f", geometric mean over {len(values)}, from {min(values):.2f} to {max(values):.2f}" if len(values) > 1 else ""
+        goal = f";  wanted {wanted[name]:.2f}: {'reached' if geometric_mean(values) <= wanted[name] else 'NOT REACHED'}" if name in wanted else ""
+        print(f"{name + ':':<22} {geometric_mean(values):.3f}{over}{goal}")
 
 
 def compare_layers(given, engines, cases, wanted, title, passes=1):
-    """A bench of layers from beginning to end: turns, table, CSV, means of the groups beside what is wanted, figure -> ratios of the cases.
+    """A bench of layers from beginning to end: turns, table, CSV, means of the groups beside what is wanted, figure -> the answers.
 
     passes: how often the multiply-adds of the definition are done in what is timed (two gradients: 2).
     """
@@ -208,7 +212,7 @@ def compare_layers(given, engines, cases, wanted, title, passes=1):
         rate = passes * layer.flop / mine.seconds
         rows.append([layer.group, layer.name, layer.networks.replace(" ", " + "), mine.note, *[f"{answers[e][i].seconds * 1e6:.1f}" for e in answers],
                      f"{rate / 1e9:.1f}", f"{rate / peak:.2f}", f"{ratio:.3f}"])
-    titles = ["group", "layer", "networks", "algorithm", *[f"{e} us" for e in answers], "GFLOP/s", "of peak", "ours / better torch"]
+    titles = ["group", "layer", "networks", "algorithm", *[f"{e} us" for e in answers], "GFLOP/s", "of peak", "ours / best rival"]
     table(titles, rows)
     write_csv(given.csv, titles, rows)
     for line in disagreements(answers, [layer.name for layer in cases]):
@@ -216,10 +220,10 @@ def compare_layers(given, engines, cases, wanted, title, passes=1):
     means(groups, wanted)
     if given.figure and len(answers) > 1:
         ratio_figure(given.figure, groups, wanted, title)
-    return found
+    return answers
 
 
-def ratio_figure(path, groups, wanted, title, what="layers, sorted within each group"):
+def ratio_figure(path, groups, wanted, title, what="layers, sorted within each group;  line: geometric mean;  dashed: wanted"):
     """Every case a point, groups side by side, sorted; the geometric mean a line, the figure that was wanted a dashed one."""
     import tinyconv as tc
     colours = tc.draw.canvas.COLOURS
@@ -234,7 +238,7 @@ def ratio_figure(path, groups, wanted, title, what="layers, sorted within each g
         if name in wanted:
             axes.plot([at - 1, at + width + 1], [wanted[name]] * 2, color=colour, linewidth=1.2, linestyle=(0, (3, 2)))
         goal = f"\nwanted {wanted[name]:.2f}" if name in wanted else ""
-        ticks.append((at + width / 2, f"{name}\nmean {mean:.2f}{goal}"))
+        ticks.append((at + width / 2, f"{name}\n{'mean ' * (len(values) > 1)}{mean:.2f}{goal}"))
         at += width + 6
     axes.set_yscale("log")
     shown = [v for values in groups.values() for v in values] + [wanted[name] for name in groups if name in wanted] + [1.0]
@@ -245,5 +249,5 @@ def ratio_figure(path, groups, wanted, title, what="layers, sorted within each g
     tc.draw.finish(axes, title, "", "ours / rival's better form (log scale)")
     axes.set_xticks([x for x, _ in ticks], [label for _, label in ticks], fontsize=9)
     axes.set_xlim(-4, at - 2)
-    axes.set_xlabel(f"{what};  line: geometric mean;  dashed: wanted", fontsize=9)
+    axes.set_xlabel(what, fontsize=9)
     tc.draw.save(figure, path)

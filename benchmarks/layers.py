@@ -69,6 +69,17 @@ class Layer(NamedTuple):
         """Two for each multiply-add of the definition, padding taps counted."""
         return 2 * self.n * self.f * self.oh**2 * (self.c // self.groups) * self.k**2
 
+    @property
+    def geometry(self):
+        """The same as tinyconv knows it."""
+        from tinyconv.formulas import conv2d_geometry
+        return conv2d_geometry((self.n, self.c, self.h, self.h), (self.f, self.c // self.groups, self.k, self.k), self.s, self.p, 1, self.groups)
+
+    @property
+    def more(self):
+        """stride, padding, dilation, groups: what follows the arrays in every call."""
+        return self.s, self.p, 1, self.groups
+
     def arrays(self):
         """x (N,C,H,H) and w (F,C/groups,K,K), float32 and normal, the same for every engine."""
         rng = np.random.default_rng(0)
