@@ -20,10 +20,11 @@ def _axis(dim, x):
     return int(dim) % len(x.shape)
 
 
-def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, algorithm="auto"):
+def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, algorithm="auto", bounds=None):
     """Convolution of x (N,C,H,W) with weight (F,C/G,KH,KW) and bias (F,) -> (N,F,OH,OW).
 
     `padding` may also be "same", "valid" or ((top, bottom), (left, right)). `algorithm` names one of tc.kernels.ALGORITHMS.
+    `bounds` (low, high) clips the result in the same pass, as a ReLU, (0, inf), behind it would.
     Cost: KH KW (C/G) F OH OW MACs a picture. Errors: GeometryError printing every size.
 
     >>> F = tc.functional
@@ -31,7 +32,11 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, algo
     [[4, 6, 4], [6, 9, 6], [4, 6, 4]]
     """
     return apply("conv2d", x, weight, bias, stride=_numbers(stride), padding=_numbers(padding), dilation=_numbers(dilation),
-                 groups=_numbers(groups), algorithm=algorithm)
+                 groups=_numbers(groups), algorithm=algorithm, **_clip(bounds))
+
+
+def _clip(bounds):
+    return {} if bounds is None else {"low": float(bounds[0]), "high": float(bounds[1])}
 
 
 def linear(x, weight, bias=None):
@@ -116,9 +121,8 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=Fa
     Unlike PyTorch's it stores nothing: keep outputs 1 and 2 yourself (nn.BatchNorm2d does). `bounds` (low, high) clips y in the same pass,
     as a ReLU, (0, inf), or a ReLU6, (0, 6), behind it would. Errors: ValueError naming the argument.
     """
-    clip = {} if bounds is None else {"low": float(bounds[0]), "high": float(bounds[1])}
     return apply("batch_norm", x, weight, bias, running_mean, running_var, momentum=float(momentum), eps=float(eps),
-                 training=bool(training), **clip)
+                 training=bool(training), **_clip(bounds))
 
 
 def local_response_norm(x, size, alpha=1e-4, beta=0.75, k=1.0):

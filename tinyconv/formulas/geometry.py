@@ -6,7 +6,6 @@ Notation, used in the whole house: N batch, C input channels, F output channels 
 kernel, S stride, P padding, D dilation (1 = none), G groups, OH and OW output size. Arrays are x (N,C,H,W), w (F,C/G,KH,KW),
 y (N,F,OH,OW). Source: Dumoulin & Visin, "A guide to convolution arithmetic for deep learning" (2016), relationships 6 and 15.
 """
-from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -170,7 +169,16 @@ def conv2d_geometry(x_shape, w_shape, stride=1, padding=0, dilation=1, groups=1)
     (1, 64, 112, 112)
     """
     given = tuple(tuple(v) if type(v) is list else v for v in (x_shape, w_shape, stride, padding, dilation, groups))
-    return (_known_geometry if _only_integers(given) else _conv2d_geometry)(*given)
+    if not _only_integers(given):
+        return _conv2d_geometry(*given)
+    if given not in _known:
+        if len(_known) >= 4096:
+            _known.clear()
+        _known[given] = _conv2d_geometry(*given)
+    return _known[given]
+
+
+_known = {}                 # arguments -> the geometry they give: a network asks for the same ones at every step
 
 
 def _only_integers(value):
@@ -199,9 +207,6 @@ def _conv2d_geometry(x_shape, w_shape, stride, padding, dilation, groups):
     if oh < 1 or ow < 1:
         raise error("the kernel is larger than the padded input: no window fits")
     return Conv2dGeometry(n, c, h, w, f, kh, kw, sh, sw, top, bottom, left, right, dh, dw, int(groups), oh, ow)
-
-
-_known_geometry = lru_cache(maxsize=4096)(_conv2d_geometry)
 
 
 def pool2d_geometry(x_shape, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):

@@ -15,7 +15,7 @@ kernels and returns channels-last memory; float64, and everything under `use("pl
 | vectors, and sums kept in registers           | simd, tile, strip (_lower)          |
 | the fast loops made of them                   | indirect, indirect_weight, planes   |
 | windows without weights; per-channel scaling  | pool, norm, activations             |
-| the optimisers' steps                         | steps                               |
+| the optimisers' steps; channels taken out      | steps, rows                         |
 | networks in integers                          | integer                             |
 | who computes what                             | select, threads, layout, _jit       |
 
@@ -27,12 +27,12 @@ from importlib import import_module
 import numpy as np
 
 from ..formulas.geometry import conv2d_geometry, is_integer, pair
-from .select import ALGORITHMS, algorithm as _algorithm, mode, use
+from .select import ALGORITHMS, algorithm as _algorithm, is_fast, mode, use
 from .threads import get_num_threads, set_num_threads
 
 __all__ = [
     "ALGORITHMS", "adam_step", "adaptive_avg_pool2d", "adaptive_avg_pool2d_grad", "avg_pool2d", "avg_pool2d_grad", "batch_norm_apply",
-    "batch_norm_grad", "batch_norm_statistics", "clip", "clip_grad", "conv2d", "conv2d_grad_input",
+    "batch_norm_grad", "batch_norm_statistics", "channel_sums", "clip", "clip_grad", "conv2d", "conv2d_grad_input",
     "conv2d_grad_weight", "get_num_threads", "integer", "matmul", "max_pool2d", "max_pool2d_grad", "mode", "plan_conv2d", "set_num_threads", "sgd_step", "use",
 ]
 
@@ -74,7 +74,7 @@ def _four(name, array):
         raise ValueError(f"{name} must have four axes (N, C, H, W), none of them empty, not shape {array.shape}")
 
 
-def conv2d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1, algorithm="auto"):
+def conv2d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1, algorithm="auto", low=None, high=None):
     """Two-dimensional convolution (cross-correlation: filters are not flipped).
 
         y[n,f,i,j] = bias[f] + sum over c,u,v of  w[f,c,u,v] * x[n, g*C/G + c, i*S - P + u*D, j*S - P + v*D],  g = f // (F/G)
@@ -82,8 +82,8 @@ def conv2d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1, algorithm
     x (N,C,H,W), w (F,C/G,KH,KW), bias (F,) or None -> y (N,F,OH,OW); values of x outside the image are 0.
     Cost: N*OH*OW*F*(C/G)*KH*KW multiply-adds, padding taps counted. NaN and infinities pass through; in weights over padding
     they give NaN in the algorithms that multiply by padding (depthwise, im2col), nothing in those that leave it out.
-    `padding`: an integer, a pair, "same", "valid" or ((top, bottom), (left, right)). `algorithm`: a name of ALGORITHMS.
-    Errors: TypeError for anything but float32 or float64 arrays of one dtype; GeometryError (a ValueError) for sizes that do
+    `padding`: an integer, a pair, "same", "valid" or ((top, bottom), (left, right)). `algorithm`: a name of ALGORITHMS. low, high: y is clipped
+    on its way to memory, as a ReLU behind it would. Errors: TypeError for anything but float32 or float64 arrays of one dtype; GeometryError (a ValueError) for sizes that do
     not fit; ValueError for an unknown algorithm or one that does not support the geometry.
     Source: Dumoulin & Visin, "A guide to convolution arithmetic for deep learning" (2016), section 2.
 
@@ -95,7 +95,12 @@ def conv2d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1, algorithm
     geometry = conv2d_geometry(x.shape, w.shape, stride, padding, dilation, groups)
     if bias is not None:
         _shape("bias", bias, (geometry.f,))
-    return _algorithm(algorithm, geometry, "forward", x.dtype).page.forward(x, w, bias, geometry)
+    found = _algorithm(algorithm, geometry, "forward", x.dtype)
+    if low is None:
+        return found.page.forward(x, w, bias, geometry)
+    if is_fast(x.dtype) and np.isfinite(w.sum()):
+        return found.plan(w, bias, geometry)(x, None, low, high)
+    return clip(found.page.forward(x, w, bias, geometry), low, high)
 
 
 def plan_conv2d(x_shape, w, bias=None, stride=1, padding=0, dilation=1, groups=1, algorithm="auto"):
@@ -237,6 +242,13 @@ def adaptive_avg_pool2d_grad(dy, x_shape):
     if len(x_shape) != 4 or not all(is_integer(v) and v > 0 for v in x_shape) or x_shape[:2] != dy.shape[:2]:
         raise ValueError(f"x_shape must be (N, C, H, W) with the N and C of dy {dy.shape}, not {x_shape}")
     return _page("pool").adaptive_avg_pool2d_grad(dy, x_shape)
+
+
+def channel_sums(x):
+    """Σ over images and pixels: x (N,C,H,W) -> (C,), of x's dtype, added in float64."""
+    _floats(x=x)
+    _four("x", x)
+    return _page("norm").channel_sums(x)
 
 
 def batch_norm_statistics(x):

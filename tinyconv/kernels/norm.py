@@ -122,6 +122,21 @@ def fast_sums(lo, hi, x, origin, partial):
 
 
 @fast
+def fast_totals(lo, hi, x, partial):
+    """Tasks: slabs. partial[slab] = sum of the slab's pixels of x (M,C), in float64."""
+    M, C = x.shape
+    slabs = partial.shape[0]
+    for slab in range(lo, hi):
+        s, first, last = partial[slab], slab * M // slabs, (slab + 1) * M // slabs
+        for c in range(C):
+            s[c] = 0
+        for p in range(first, last):
+            line = x[p]
+            for c in range(C):
+                s[c] += np.float64(line[c])
+
+
+@fast
 def fast_apply(lo, hi, x, scale, shift, low, high, y):
     """Tasks: pixels. y = clip(x * scale + shift, low, high), all (M,C); bounds that are NaN clip nothing."""
     C = x.shape[1]
@@ -245,6 +260,16 @@ def batch_norm_statistics(x):
     plain_squares(x, mean, var)
     var /= m
     return mean.astype(x.dtype), var.astype(x.dtype)
+
+
+def channel_sums(x):
+    """Σ over images and pixels: (N,C,H,W) -> (C,) of x's dtype. Added in float64: in float32 a million like terms lose the last two digits."""
+    pixels = _pixels(x)
+    if not select.is_fast(x.dtype):
+        return pixels.sum(axis=0, dtype=np.float64).astype(x.dtype)
+    partial = select.scratch((max(1, min(SLABS, len(pixels) // ROWS)), x.shape[1]), np.float64)
+    threads.run(fast_totals, len(partial), pixels, partial, work=x.size)
+    return partial.sum(axis=0).astype(x.dtype)
 
 
 def _bounds(low, high, dtype):

@@ -9,7 +9,7 @@ Written with arrays, each operation is a pass of its own: 4 for SGD, 12 for Adam
 """
 import numpy as np
 
-from . import select, threads
+from . import layout, select, threads
 from ._jit import fast, plain
 
 
@@ -36,25 +36,22 @@ def adam_loop(lo, hi, w, g, m, v, step, keep_m, keep_v, bias, eps, decay, keep):
 fast_sgd, plain_sgd, fast_adam, plain_adam = fast(sgd_loop), plain(sgd_loop), fast(adam_loop), plain(adam_loop)
 
 
-def _flat(array):
-    """The array's memory as one row; what is not C-contiguous is no parameter of ours."""
-    if not array.flags.c_contiguous:
-        raise ValueError(f"parameters and their gradients must be C-contiguous, not of strides {array.strides}")
-    return array.reshape(-1)
-
-
-def _run(kernels, arrays, numbers, *last):
-    w = arrays[0]
-    flat = [_flat(a if a.flags.c_contiguous or i == 0 else np.ascontiguousarray(a)) for i, a in enumerate(arrays)]
-    threads.run(kernels[0] if select.is_fast(w.dtype) else kernels[1], w.size, *flat, *(w.dtype.type(n) for n in numbers), *last, work=w.size // 2)
+def _run(kernels, w, g, states, numbers, *last):
+    """The kernel on flat arrays; what does not lie in C order is changed in a copy that is put back."""
+    inside = [a if a.flags.c_contiguous else np.ascontiguousarray(a) for a in (w, *states)]
+    threads.run(kernels[0] if select.is_fast(w.dtype) else kernels[1], w.size, inside[0].reshape(-1), layout.writable(g).reshape(-1),
+                *(a.reshape(-1) for a in inside[1:]), *(w.dtype.type(n) for n in numbers), *last, work=w.size // 2)
+    for a, changed in zip((w, *states), inside):
+        if changed is not a:
+            a[...] = changed
 
 
 def sgd(w, g, v, lr, momentum=0.0, decay=0.0, nesterov=False):
     """One step of SGD: w and v (or None without momentum) are changed; all of one shape and dtype."""
-    _run((fast_sgd, plain_sgd), (w, g, g if v is None else v), (lr, momentum, decay), int(nesterov))
+    _run((fast_sgd, plain_sgd), w, g, (w if v is None else v,), (lr, momentum, decay), int(nesterov))
 
 
 def adam(w, g, m, v, lr, betas, t, eps, decay=0.0, keep=1.0):
     """Step t (from 1 on) of Adam: w, m and v are changed; `keep` multiplies w first (AdamW: 1 - lr λ)."""
     b1, b2 = betas
-    _run((fast_adam, plain_adam), (w, g, m, v), (lr / (1 - b1**t), 1 - b1, 1 - b2, 1 - b2**t, eps, decay, keep))
+    _run((fast_adam, plain_adam), w, g, (m, v), (lr / (1 - b1**t), 1 - b1, 1 - b2, 1 - b2**t, eps, decay, keep))

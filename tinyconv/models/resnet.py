@@ -78,7 +78,7 @@ class ResNet(nn.Module):
 
     def forward(self, x):
         """(N,C,H,W) -> scores (N,K)."""
-        x = self.maxpool(nn.norm_relu(self.bn1, self.conv1(x)))                                 # (N,C,H,W) -> (N,64,H/4,W/4)
+        x = self.maxpool(nn.then_relu(self.bn1, self.conv1(x)))                                 # (N,C,H,W) -> (N,64,H/4,W/4)
         for name in self.names:
             x = getattr(self, name)(x)                                                    # all but the first halve the plane
         return self.fc(F.flatten(F.adaptive_avg_pool2d(x, 1)))

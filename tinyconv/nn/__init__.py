@@ -28,7 +28,7 @@ from .layers import (
     LocalResponseNorm,
     MaxPool2d,
     StochasticDepth,
-    norm_relu,
+    then_relu,
 )
 from .losses import CrossEntropyLoss, DistillationLoss, MSELoss
 from .module import Module, ModuleList, Parameter, Sequential

@@ -19,7 +19,7 @@ from .. import functional as F
 from ..formulas import shuffle_groups
 from .activations import ReLU, ReLU6, Sigmoid
 from .attention import SqueezeExcitation, attention_of
-from .layers import BatchNorm2d, ChannelShuffle, Conv2d, StochasticDepth, norm_relu
+from .layers import BatchNorm2d, ChannelShuffle, Conv2d, StochasticDepth, then_relu
 from .module import Module, Sequential
 
 
@@ -106,8 +106,8 @@ class Fire(Module):
 
     def forward(self, x):
         """Two views of one small layer."""
-        s = F.relu(self.squeeze(x))                                                       # (N,C,H,W) -> (N,S,H,W)
-        return F.concat([F.relu(self.expand1x1(s)), F.relu(self.expand3x3(s))], dim=1)
+        s = then_relu(self.squeeze, x)                                                    # (N,C,H,W) -> (N,S,H,W)
+        return F.concat([then_relu(self.expand1x1, s), then_relu(self.expand3x3, s)], dim=1)
 
 
 def _projection(c, f, stride, rng):
@@ -151,7 +151,7 @@ class BasicBlock(Module):
 
     def forward(self, x):
         """act(branch(x) + x), x projected where shapes change."""
-        y = self.bn2(self.conv2(norm_relu(self.bn1, self.conv1(x))))
+        y = self.bn2(self.conv2(then_relu(self.bn1, self.conv1(x))))
         return F.relu(y + (x if self.downsample is None else self.downsample(x)))
 
 
@@ -178,8 +178,8 @@ class Bottleneck(Module):
 
     def forward(self, x):
         """act(branch(x) + x), x projected where shapes change."""
-        y = norm_relu(self.bn1, self.conv1(x))                                               # (N,C,H,W) -> (N,width,H,W)
-        y = norm_relu(self.bn2, self.conv2(y))                                               # -> (N,width,H/S,W/S)
+        y = then_relu(self.bn1, self.conv1(x))                                               # (N,C,H,W) -> (N,width,H,W)
+        y = then_relu(self.bn2, self.conv2(y))                                               # -> (N,width,H/S,W/S)
         y = self.bn3(self.conv3(y))                                                       # -> (N,4 width,H/S,W/S)
         y = y if self.attention is None else self.attention(y)
         return F.relu(y + (x if self.downsample is None else self.downsample(x)))

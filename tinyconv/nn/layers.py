@@ -53,14 +53,17 @@ class Conv2d(Module):
         self.weight = Parameter(init.kaiming_uniform(shape, a=math.sqrt(5), rng=rng))
         self.bias = _bias(out_channels, init.fans(shape)[0], bias, rng)
 
-    def forward(self, x):
-        """(N,C,H,W) -> (N,F,OH,OW)."""
+    takes_bounds = True
+
+    def forward(self, x, bounds=None):
+        """(N,C,H,W) -> (N,F,OH,OW), clipped to bounds (low, high) if given."""
         padding = self.padding
         if self.padding_mode != "zeros":
             vertical, horizontal = padding if isinstance(padding, (tuple, list)) else (padding, padding)
             (top, bottom), (left, right) = pair(vertical, "padding", least=0), pair(horizontal, "padding", least=0)
             x, padding = F.pad(x, [left, right, top, bottom], mode=self.padding_mode), 0
-        return F.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups, self.algorithm)
+        return F.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups, self.algorithm,
+                        bounds)
 
     def describe(self):
         rest = [f"{name}={value}" for name, value, usual in (("padding", self.padding, 0), ("dilation", self.dilation, (1, 1)),
@@ -125,9 +128,9 @@ class BatchNorm2d(Module):
                 f"track_running_stats={self.track_running_stats}")
 
 
-def norm_relu(norm, x):
-    """ReLU(norm(x)), in one pass over memory where nobody is recording."""
-    return F.relu(norm(x)) if recorder() is not None else norm(x, (0.0, float("inf")))
+def then_relu(layer, x):
+    """ReLU(layer(x)) of a layer that takes bounds, in one pass over memory where nobody is recording."""
+    return F.relu(layer(x)) if recorder() is not None else layer(x, (0.0, float("inf")))
 
 
 class LocalResponseNorm(Module):
