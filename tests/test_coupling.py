@@ -7,11 +7,12 @@ so there every operation is held to its own rounding bound, on the inputs that t
 """
 import numpy as np
 import pytest
+import reduced
 from wired import Wired
 
 import tinyconv as tc
 from tinyconv import functional as F
-from tinyconv import graph, nn
+from tinyconv import formulas, graph, nn
 from tinyconv.apply import INTEGER
 from tinyconv.ops import TABLE, lookup
 
@@ -165,9 +166,7 @@ def case(name):
         model, shape, _ = CASES[name]
         model = model()
     else:
-        small = name.endswith("_small")
-        shape = (1, 12, 12) if small else (3, 32, 32)
-        model = tc.models.NETWORKS[name](num_classes=4, in_channels=shape[0], rng=0, **({} if small else {"width_mult": 0.25}))
+        model, shape = reduced.member(name, num_classes=4)
     g = tc.trace(model, (1, *shape), check=False)
     rng = np.random.default_rng(1)
     moved = {n: rng.uniform(0.5, 1.5, a.shape).astype(a.dtype) for n, a in g.buffers.items()}
@@ -215,7 +214,7 @@ def closed_form(g, coupling, gone):
     return macs, sum(sizes.values())
 
 
-NAMES = [*CASES, *tc.models.NETWORKS]
+NAMES = [*CASES, *reduced.MEMBERS]
 SMALL = [pytest.param(name, marks=pytest.mark.small) if name in CASES else name for name in NAMES]
 
 
@@ -262,6 +261,10 @@ def bound(node, arguments, masked_terms):
         x, gamma, beta, mean, var = (v.astype(np.float64) for v in arguments)
         scale = (gamma / np.sqrt(var + 1e-5))[:, None, None]
         return 6 * U * 1.001 * (np.abs(x * scale) + np.abs(mean[:, None, None] * scale) + np.abs(beta[:, None, None]))
+    if node.op == "avg_pool2d":                                              # a sum of n numbers, a division
+        taps = int(np.prod(formulas.pair(node.attributes["kernel_size"], "kernel_size")))
+        size = lookup(node.op).forward(np.abs(arguments[0].astype(np.float64)), **node.attributes)[0]
+        return 2 * U * 1.001 * (taps + 1) * size
     if node.op in ("adaptive_avg_pool2d", "mean", "sum"):
         axes, keepdims = (node.attributes["axis"], node.attributes["keepdims"]) if node.op in ("mean", "sum") else ([2, 3], True)
         size = np.abs(arguments[0].astype(np.float64)).sum(axis=tuple(axes) if axes else None, keepdims=keepdims)

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+import reduced
 from wired import Wired
 
 import tinyconv as tc
@@ -101,13 +102,6 @@ def shapes_of(name, batch):
     return [(batch, *s) for s in shape] if isinstance(shape[0], tuple) else [(batch, *shape)]
 
 
-def network(name):
-    """A network of the package, on pictures small enough for a test."""
-    small = name.endswith("_small")
-    shape = (1, 28, 28) if small else (3, 32, 32)
-    return tc.models.NETWORKS[name](num_classes=10, in_channels=shape[0], rng=0), shape
-
-
 def inputs(shapes, dtype=np.float32, seed=3):
     rng = np.random.default_rng(seed)
     return [rng.standard_normal(s).astype(dtype) for s in shapes]
@@ -152,10 +146,10 @@ def test_a_graph_is_its_model(name):
     assert [node.op for node in again.nodes] == [node.op for node in g.nodes] and again.parameters.keys() == g.parameters.keys()
 
 
-@pytest.mark.parametrize("name", tc.models.NETWORKS)
+@pytest.mark.parametrize("name", reduced.MEMBERS)
 def test_a_graph_is_its_network(name):
-    """Every network of the package."""
-    model, shape = network(name)
+    """A member of every family of networks."""
+    model, shape = reduced.member(name)
     check_same(model, [(1, *shape)])
 
 
@@ -168,7 +162,7 @@ def test_a_network_trains_as_its_model(name):
     if name in MODELS:
         model, shape = MODELS[name][0](), shapes_of(name, 6)[0]
     else:
-        model, (c, *plane) = network(name)
+        model, (c, *plane) = reduced.member(name)
         shape = (6, c, *plane)
     net = graph.Network(tc.trace(model, shape))
     trained = []
@@ -348,16 +342,16 @@ def folding_bound(node, x, w, b, gamma, beta, mean, var, eps):
     return 1.001 * (2 * w[0].size + 12) * U * (scale[:, None, None] * size + (0 if beta is None else f64[4][:, None, None]))
 
 
-@pytest.mark.parametrize("name", [*tc.models.NETWORKS, "geometry: groups, stride, bias", "norm without parameters",
-                                  "convolution, norm, activation"])
+@pytest.mark.parametrize("name", [*sorted(reduced.MEMBERS.keys() - reduced.WITHOUT_NORM), "geometry: groups, stride, bias",
+                                  "norm without parameters", "convolution, norm, activation"])
 def test_folding_is_exact_within_rounding(name):
     """Each folded convolution, on the inputs it has in the unfolded network, gives what BatchNorm gave there; and no
     BatchNorm is left.
     """
     if name in MODELS:
         model, shape = MODELS[name][0](), shapes_of(name, 1)[0][1:]
-    elif name in tc.models.NETWORKS:
-        model, shape = network(name)
+    elif name in reduced.MEMBERS:
+        model, shape = reduced.member(name)
     else:
         model, shape = nn.Sequential(conv(4, 6, groups=2, stride=2), nn.BatchNorm2d(6), conv(6, 6, groups=6, bias=False),
                                      nn.BatchNorm2d(6, eps=0.1)), (4, 7, 7)

@@ -169,6 +169,8 @@ _case("hardsigmoid", 4 * _r(4, 5), expected=lambda x: np.minimum(np.maximum(x / 
 _case("hardswish", 4 * _r(4, 5), expected=lambda x: x * np.minimum(np.maximum(x / 6 + 0.5, 0), 1))
 _case("dropout", _r(4, 5), p=0.3, training=True, rng=True, expected=lambda x: _kept(x, 0.3))
 _case("dropout", _r(4, 5), p=0.3, training=False, expected=lambda x: x)
+_case("dropout", _r(9, 2, 3), p=0.3, whole=True, training=True, rng=True,
+      expected=lambda x: x * (np.random.default_rng(3).random((9, 1, 1), dtype=np.float32) >= 0.3) / 0.7)
 for _axis, _keep in ((None, False), ([1], False), ([0, -1], True), ([2, 3], False)):
     _np = {"axis": None if _axis is None else tuple(_axis), "keepdims": _keep}
     for _name in ("sum", "mean", "max"):
@@ -467,8 +469,8 @@ nll_loss mse_loss kl_div distillation_loss""".split()
 
 
 def test_functional_has_the_names_that_were_promised():
-    """The list of the design page, and matmul."""
-    assert sorted(F.__all__) == sorted([*NAMES, "matmul"])
+    """The list of the design page, matmul and stochastic_depth."""
+    assert sorted(F.__all__) == sorted([*NAMES, "matmul", "stochastic_depth"])
 
 
 def test_every_function_writes_json_attributes():

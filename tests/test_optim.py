@@ -173,7 +173,76 @@ def test_a_schedule_sets_the_rate():
     assert p.data[0] == 1 - 0.1
 
 
+def _path(schedule, steps):
+    """(learning rate, momentum or β1) at each step."""
+    seen = []
+    for _ in range(steps):
+        o = schedule.optimizer
+        seen.append((o.lr, o.betas[0] if hasattr(o, "betas") else o.momentum))
+        schedule.step()
+    return seen
+
+
+def test_steps_multiply():
+    """lr γ^floor(step/n), and γ^(milestones reached); the optimiser's own lr is where it begins, momentum is left alone."""
+    make = lambda: optim.SGD([tc.nn.Parameter(np.ones(1))], lr=0.4, momentum=0.9)
+    every = _path(optim.StepSchedule(make(), 3, gamma=0.5), 20)
+    assert every == [(0.4 * 0.5 ** (step // 3), 0.9) for step in range(20)]
+    listed = _path(optim.StepSchedule(make(), [2, 5, 11], gamma=0.3), 20)
+    assert listed == [(0.4 * 0.3 ** ((step >= 2) + (step >= 5) + (step >= 11)), 0.9) for step in range(20)]
+    assert _path(optim.StepSchedule(make(), []), 3) == [(0.4, 0.9)] * 3
+
+
+# (step, learning rate, momentum) of torch.optim.lr_scheduler.OneCycleLR, PyTorch 2.13, to ten decimals, from a loop of step() on
+#     SGD, OneCycleLR(o, 0.7, total_steps=20)
+#     Adam, OneCycleLR(o, 0.7, total_steps=37, pct_start=0.25, div_factor=10.0, final_div_factor=100.0, base_momentum=0.8,
+#                      max_momentum=0.9)
+#     SGD, OneCycleLR(o, 0.7, total_steps=20, anneal_strategy="linear", cycle_momentum=False)
+ONE_CYCLE = {
+    "SGD": (lambda p: optim.OneCycleSchedule(optim.SGD(p, 0.4, 0.9), 0.7, 20),
+            [(0, 0.028, 0.95), (3, 0.4678297101, 0.8845491503), (5, 0.7, 0.85), (10, 0.5018601013, 0.878305813),
+             (16, 0.0763614757, 0.9390915741), (19, 0.0000028, 0.95)]),
+    "Adam": (lambda p: optim.OneCycleSchedule(optim.Adam(p, 0.4), 0.7, 37, 0.25, div_factor=10.0, final_div_factor=100.0,
+                                              base_momentum=0.8, max_momentum=0.9),
+             [(0, 0.07, 0.9), (3, 0.2541442709, 0.8707707507), (5, 0.4880264084, 0.8336466018), (10, 0.6931603733, 0.8009780676),
+              (16, 0.5738347272, 0.8180416521), (36, 0.0007, 0.9)]),
+    "linear": (lambda p: optim.OneCycleSchedule(optim.SGD(p, 0.4, 0.9), 0.7, 20, anneal="linear", cycle_momentum=False),
+               [(0, 0.028, 0.9), (3, 0.4312, 0.9), (5, 0.7, 0.9), (10, 0.450001, 0.9), (16, 0.1500022, 0.9),
+                (19, 0.0000028, 0.9)]),
+}
+
+
+@pytest.mark.parametrize("name", ONE_CYCLE)
+def test_one_cycle_is_pytorchs(name):
+    """To the digits kept; and behind the last step it stays where it ended, where PyTorch's has no
+    value.
+    """
+    make, torchs = ONE_CYCLE[name]
+    schedule = make([tc.nn.Parameter(np.ones(1))])
+    total = torchs[-1][0] + 1
+    path = _path(schedule, total + 3)
+    for step, rate, momentum in torchs:
+        assert path[step] == pytest.approx((rate, momentum), rel=0, abs=6e-11)
+    assert path[total] == path[total + 2] == path[total - 1] and max(rate for rate, _ in path) <= 0.7
+
+
+def test_one_cycle_shape():
+    """First, top and last value where they must be; half way by cosine is half way by line."""
+    for anneal in ("cos", "linear"):
+        f = lambda step: optim.one_cycle(step, 40, 0.1, 1.0, 0.01, pct_start=0.275, anneal=anneal)
+        assert f(0) == 0.1 and f(10) == pytest.approx(1.0, rel=1e-15)
+        assert f(39) == pytest.approx(0.01, rel=1e-13) and f(99) == f(39)
+        assert f(5) == pytest.approx(0.55, rel=1e-15)
+        rates = [f(step) for step in range(40)]
+        assert rates[:11] == sorted(rates[:11]) and rates[10:] == sorted(rates[10:], reverse=True)
+
+
 @pytest.mark.parametrize("f, error, message", [
+    (lambda p: optim.step_decay(3, 1.0, 0), ValueError, "milestones must be steps of at least 1, or one such number, not 0"),
+    (lambda p: optim.StepSchedule(optim.SGD([p], 0.1), [3, 2.5]), ValueError, r"milestones must be .* not \[3, 2.5\]"),
+    (lambda p: optim.one_cycle(0, 3, 0, 1, 0), ValueError, "pct_start must leave at least a step .* not 0.3 of 3 steps"),
+    (lambda p: optim.one_cycle(0, 30, 0, 1, 0, 1.0), ValueError, "not 1.0 of 30 steps"),
+    (lambda p: optim.one_cycle(0, 30, 0, 1, 0, anneal="cosine"), ValueError, 'anneal must be "cos" or "linear", not .cosine.'),
     (lambda p: optim.SGD([], 0.1), ValueError, "at least one parameter"),
     (lambda p: optim.SGD([np.ones(2)], 0.1), ValueError, "parameters only"),
     (lambda p: optim.SGD([p, p], 0.1), ValueError, "one parameter twice"),

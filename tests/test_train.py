@@ -118,6 +118,20 @@ def test_an_optimiser_a_loss_and_a_hook_of_ones_own():
         "1.running_mean", "1.running_var", "5.weight", "5.bias"}
 
 
+def test_a_schedule_of_ones_own():
+    """It is made of the optimiser and the count of all steps; the history holds the rate after each epoch's last step."""
+    asked = []
+
+    def schedule(optimizer, steps):
+        asked.append(steps)
+        return tc.optim.StepSchedule(optimizer, 5, gamma=0.5)
+
+    rows = _fit(_model(), epochs=3, lr=0.1, schedule=schedule)
+    assert asked == [12] and [row["lr"] for row in rows] == [0.1 * 0.5 ** (step // 5) for step in (4, 8, 12)]
+    cycle = _fit(_model(), epochs=3, schedule=lambda optimizer, steps: tc.optim.OneCycleSchedule(optimizer, 0.1, steps))
+    assert cycle[-1]["lr"] == pytest.approx(4e-7, rel=1e-9) and cycle[0]["lr"] > 0.05
+
+
 def test_frozen_parameters_stay():
     model = _model()
     model[0].requires_grad_(False)

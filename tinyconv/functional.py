@@ -102,6 +102,14 @@ def dropout(x, p=0.5, training=True, rng=None):
     return apply("dropout", x, p=float(p), training=bool(training), rng=rng)
 
 
+def stochastic_depth(x, p=0.2, training=True, rng=None):
+    """Dropout of whole pictures: in training each is kept with probability 1 - p and divided by it, or 0; otherwise x itself.
+
+    Arguments and errors: dropout's.
+    """
+    return apply("dropout", x, p=float(p), whole=True, training=bool(training), rng=rng)
+
+
 def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
     """Batch normalisation of x (N,C,H,W) -> (y, new running mean, new running variance).
 

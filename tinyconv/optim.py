@@ -3,12 +3,15 @@
 SGD       g += λ w;  v = μ v + g;  w -= lr v           (Nesterov: w -= lr (g + μ v));  the first v is g itself, as in PyTorch
 Adam      m = β1 m + (1-β1) g;  v = β2 v + (1-β2) g²;  w -= lr m̂ / (sqrt(v̂) + ε),  m̂ = m/(1-β1^t),  v̂ = v/(1-β2^t)
 AdamW     the same, with w -= lr λ w beside it instead of λ w inside g
-Sources: Sutskever et al. 2013 (momentum), Kingma & Ba 2015, Loshchilov & Hutter 2017 (cosine) and 2019 (AdamW).
+Learning rates: half a cosine, steps, one cycle; each a function of the step, and a Schedule that sets it.
+Sources: Sutskever et al. 2013 (momentum), Kingma & Ba 2015, Loshchilov & Hutter 2017 (cosine) and 2019 (AdamW), Smith & Topin
+2018 (one cycle).
 """
 import math
 
 import numpy as np
 
+from .formulas.geometry import is_integer
 from .tensor import Tensor
 
 
@@ -131,6 +134,39 @@ def cosine(step, total, peak, warmup=0, floor=0.0):
     return floor + (peak - floor) * 0.5 * (1 + math.cos(math.pi * way))
 
 
+def step_decay(step, peak, milestones, gamma=0.1):
+    """peak γ^k, k the number of milestones that `step` has reached: milestones is a list of steps, or one number for all its
+    multiples.
+
+    >>> [step_decay(s, 1.0, 2, gamma=0.5) for s in range(5)], [step_decay(s, 1.0, [1, 3], gamma=0.5) for s in range(5)]
+    ([1.0, 1.0, 0.5, 0.5, 0.25], [1.0, 0.5, 0.5, 0.25, 0.25])
+    """
+    listed = [milestones] if is_integer(milestones) else list(milestones)
+    if not all(is_integer(m) and m >= 1 for m in listed):
+        raise ValueError(f"milestones must be steps of at least 1, or one such number, not {milestones!r}")
+    return peak * gamma ** (step // milestones if is_integer(milestones) else sum(step >= m for m in listed))
+
+
+def one_cycle(step, total, first, top, last, pct_start=0.3, anneal="cos"):
+    """From `first` to `top` at step pct_start total - 1, then to `last` at step total - 1, where it stays; half a cosine each
+    way.
+
+        a + (b - a) (1 - cos(π p))/2, p the way between both steps            anneal "cos"
+        a + (b - a) p                                                         anneal "linear"
+    PyTorch's OneCycleLR, at every step before `total`. Errors: ValueError unless either way has a step of its own.
+
+    >>> [round(one_cycle(s, 10, 0.0, 1.0, 0.0, pct_start=0.5), 3) for s in (0, 2, 4, 6, 9, 10)]
+    [0.0, 0.5, 1.0, 0.655, 0.0, 0.0]
+    """
+    peak = pct_start * total - 1
+    if not 0 < peak < total - 1:
+        raise ValueError(f"pct_start must leave at least a step before and after the top, not {pct_start} of {total} steps")
+    if anneal not in ("cos", "linear"):
+        raise ValueError(f'anneal must be "cos" or "linear", not {anneal!r}')
+    a, b, p = (first, top, step / peak) if step <= peak else (top, last, min((step - peak) / (total - 1 - peak), 1.0))
+    return a + (b - a) * (0.5 * (1 - math.cos(math.pi * p)) if anneal == "cos" else p)
+
+
 class Schedule:
     """Sets an optimiser's learning rate by a function of the step: Schedule(optimizer, rate); call `step()` after each step.
 
@@ -155,3 +191,40 @@ class CosineSchedule(Schedule):
     def __init__(self, optimizer, total, warmup=0, floor=0.0):
         peak = optimizer.lr
         super().__init__(optimizer, lambda step: cosine(step, total, peak, warmup, floor))
+
+
+class StepSchedule(Schedule):
+    """The optimiser's own learning rate times γ at every milestone (`step_decay`): PyTorch's StepLR for one number, MultiStepLR
+    for a list.
+    """
+
+    def __init__(self, optimizer, milestones, gamma=0.1):
+        peak = optimizer.lr
+        super().__init__(optimizer, lambda step: step_decay(step, peak, milestones, gamma))
+
+
+class OneCycleSchedule(Schedule):
+    """Learning rate from max_lr/div_factor up to max_lr and down to the first one's 1/final_div_factor, momentum (Adam: β1) from
+    max_momentum down to base_momentum and back, over `total` steps (`one_cycle`; defaults: PyTorch's OneCycleLR).
+    """
+
+    def __init__(self, optimizer, max_lr, total, pct_start=0.3, anneal="cos", cycle_momentum=True, base_momentum=0.85,
+                 max_momentum=0.95, div_factor=25.0, final_div_factor=1e4):
+        first = max_lr / div_factor
+        self.momentum = None
+        if cycle_momentum:
+            self.momentum = lambda step: one_cycle(step, total, max_momentum, base_momentum, max_momentum, pct_start, anneal)
+        last = first / final_div_factor
+        super().__init__(optimizer, lambda step: one_cycle(step, total, first, max_lr, last, pct_start, anneal))
+        self._set_momentum()
+
+    def _set_momentum(self):
+        if self.momentum is not None and hasattr(self.optimizer, "betas"):
+            self.optimizer.betas = (self.momentum(self.now), self.optimizer.betas[1])
+        elif self.momentum is not None:
+            self.optimizer.momentum = self.momentum(self.now)
+
+    def step(self):
+        """One step further."""
+        super().step()
+        self._set_momentum()

@@ -42,12 +42,13 @@ def as_batch(images):
 
 
 def fit(model, images, labels, epochs=10, batch_size=64, lr=0.1, momentum=0.9, weight_decay=5e-4, warmup=0.1, label_smoothing=0.0,
-        optimizer=None, loss=None, augment=None, validation=None, keep_best=False, checkpoint=None, seed=0, progress=True,
-        after_step=None):
+        optimizer=None, schedule=None, loss=None, augment=None, validation=None, keep_best=False, checkpoint=None, seed=0,
+        progress=True, after_step=None):
     """Train `model` in place on images (N,C,H,W) and integer labels (N,); returns the History, the model in evaluation mode.
 
     lr, momentum, weight_decay   of SGD with Nesterov momentum, the learning rate a cosine with `warmup` (a fraction of all steps)
     optimizer      another optimiser (lr is then its own), under the same schedule
+    schedule       a function (optimizer, steps) -> optim.Schedule, instead of the cosine over all steps
     loss           a function (model, x, labels) -> (loss, scores), instead of cross-entropy with `label_smoothing`
     augment        a function (images, rng) -> images on each batch
     validation     (images, labels): accuracy after each epoch; with keep_best the model ends as it was in its best epoch
@@ -70,7 +71,10 @@ def fit(model, images, labels, epochs=10, batch_size=64, lr=0.1, momentum=0.9, w
     params = [p for p in model.parameters() if p.requires_grad]
     optimizer = optimizer or optim.SGD(params, lr, momentum, weight_decay, nesterov=momentum > 0)
     steps = -(-len(images) // batch_size)
-    schedule = optim.CosineSchedule(optimizer, epochs * steps, int(warmup * epochs * steps))
+    if schedule is None:
+        schedule = optim.CosineSchedule(optimizer, epochs * steps, int(warmup * epochs * steps))
+    else:
+        schedule = schedule(optimizer, epochs * steps)
     history, best_state = History(), None
     for epoch in range(1, epochs + 1):
         begin, total, right, seen = time.perf_counter(), 0.0, 0, 0

@@ -23,10 +23,8 @@ def _demo(options):
 
 def _summary(options):
     from .. import cost, models
-    if options.network not in models.NETWORKS:
-        raise ValueError(f"unknown network {options.network!r}; there are {', '.join(models.NETWORKS)}")
-    shape = options.input or ((1, 1, 28, 28) if options.network.endswith("_small") else (1, 3, 224, 224))
-    model = models.NETWORKS[options.network](in_channels=shape[1], rng=0)
+    shape = options.input or models.input_shape(options.network)
+    model = models.network(options.network)(in_channels=shape[1], rng=0)
     print(cost.summary(model, shape, convention=options.convention))
 
 
@@ -57,7 +55,8 @@ def parser():
     add.set_defaults(run=_demo)
     add = commands.add_parser("summary", help="what a network costs, layer by layer", description="Parameters and multiply-adds of every layer, in closed form.")
     add.add_argument("network", help="a name in tinyconv.models, such as mobilenet_v2")
-    add.add_argument("--input", type=_input_shape, help="C,H,W or N,C,H,W (default 3,224,224; small networks 1,28,28)")
+    add.add_argument("--input", type=_input_shape, help="C,H,W or N,C,H,W (default: the picture of its published counts, "
+                                                                "3,224,224 for most; small forms 1,28,28)")
     add.add_argument("--convention", default="paper", choices=("paper", "interior"), help="what counts as a multiply-add (default paper)")
     add.set_defaults(run=_summary)
     add = commands.add_parser("warmup", help="compile all kernels once, so that later processes start at once",

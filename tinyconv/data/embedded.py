@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..io import read_npz
+from .idx import official
 
 CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 PATH = Path(__file__).with_name("fashion.npz")
@@ -26,13 +27,14 @@ SHA256 = {
 }
 
 
-def fashion(split):
+def fashion(split, root=None):
     """The embedded Fashion-MNIST images of one split, "train" or "test": (images, labels).
 
     images uint8 (N,1,28,28), 0 = background; labels uint8 (N,), names in `CLASSES`; N = 10,000 and 2,000, every class as often
-    as the others, in an order that does not depend on the class. The arrays are copies: the caller may change them.
-    The split is the project's own, not the official one. The file is compared with its SHA-256 once in a process (about 50 ms).
-    Errors: ValueError for any other split, and for a file that is damaged, truncated or altered; FileNotFoundError.
+    as the others, in an order that does not depend on the class. The arrays are copies: the caller may change them. The split
+    is the project's own, not the official one. The file is compared with its SHA-256 once in a process (about 50 ms). With
+    `root`, a folder that holds the official IDX files, all 60,000 or 10,000 of the official split instead (`idx.mnist`'s
+    rules). Errors: ValueError for any other split, and for a file that is damaged, truncated or altered; FileNotFoundError.
 
     >>> images, labels = tc.data.fashion("test")
     >>> images.shape, images.dtype, labels.shape, tc.data.CLASSES[labels[0]] in tc.data.CLASSES
@@ -40,6 +42,8 @@ def fashion(split):
     """
     if split not in PER_CLASS:
         raise ValueError(f"split must be 'train' or 'test', not {split!r}")
+    if root is not None:
+        return official(root, split, "FashionMNIST")
     arrays = _verified()
     return arrays[f"{split}_images"].copy(), arrays[f"{split}_labels"].copy()
 

@@ -39,6 +39,8 @@ from .costs import (
     quantized_bytes,
     receptive_field,
     receptive_field_of_chain,
+    shuffle_groups,
+    shuffled_pair_macs,
 )
 from .geometry import Conv2dGeometry, GeometryError, Pool2dGeometry, conv2d_geometry, output_size, pair, pool2d_geometry
 
@@ -48,7 +50,7 @@ __all__ = [
     "depthwise_separable_ratio", "filter_pruning_factor", "im2col_blow_up", "im2col_bytes", "linear_macs", "linear_params",
     "low_rank_break_even", "low_rank_conv_geometries", "low_rank_conv_macs", "low_rank_conv_params", "low_rank_linear_macs",
     "low_rank_linear_params", "matmul_macs", "output_size", "pair", "pointwise_traffic", "pool2d_geometry",
-    "pool2d_operations", "quantized_bytes", "receptive_field", "receptive_field_of_chain", "strassen_additions",
-    "strassen_multiplications", "winograd_products", "winograd_reduction", "winograd_tiles", "winograd_transform_macs",
-    "winograd_weight_bytes",
+    "pool2d_operations", "quantized_bytes", "receptive_field", "receptive_field_of_chain", "shuffle_groups", "shuffled_pair_macs",
+    "strassen_additions", "strassen_multiplications", "winograd_products", "winograd_reduction", "winograd_tiles",
+    "winograd_transform_macs", "winograd_weight_bytes",
 ]

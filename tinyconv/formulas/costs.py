@@ -176,6 +176,31 @@ def pointwise_traffic(c, f, h, w):
     return h * w * (c + f) + c * f
 
 
+def shuffled_pair_macs(c, groups):
+    """Multiply-adds a pixel of two 1x1 convolutions C -> C with a shuffle between, of G and of C/G groups: C (C/G + G).
+
+    Least at G = sqrt(C): 2 C sqrt(C) instead of the C² of one dense convolution, and every output still sees every input.
+    Errors: ValueError unless G divides C.
+
+    >>> shuffled_pair_macs(64, 8), shuffled_pair_macs(64, 1), 64 * 64
+    (1024, 4160, 4096)
+    """
+    c, groups = _whole(c=c, groups=groups)
+    _grouped(c, c, groups)
+    return c * (c // groups + groups)
+
+
+def shuffle_groups(c, *others):
+    """The rule G = floor(sqrt(C)), made to divide: the divisor of C (and of all `others`) nearest to it, the smaller of two.
+
+    >>> shuffle_groups(64), shuffle_groups(58), shuffle_groups(60, 24, 216)
+    (8, 2, 6)
+    """
+    counts = _whole(c=c, **{f"others[{i}]": count for i, count in enumerate(others)})
+    root = next(g for g in range(int(c ** 0.5) + 1, 0, -1) if g * g <= c)                # floor(sqrt(C)), whatever a float says
+    return min((g for g in range(1, min(counts) + 1) if not any(n % g for n in counts)), key=lambda g: (abs(g - root), g))
+
+
 def im2col_bytes(geometry, itemsize=4):
     """Bytes of the column matrix of one image, cols (C KH KW, OH OW): itemsize C KH KW OH OW."""
     g = geometry

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import functional as F
 from .. import nn
-from .building import make_divisible
+from .building import Printed, begin_fan_out, begin_linear, make_divisible
 
 # t expansion, c channels, n blocks, s stride of the first of them: Table 2 of the paper
 TABLE = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
@@ -20,9 +20,19 @@ STEM, HEAD = 32, 1280
 SMALL_TABLE = ((1, 16, 1, 1), (3, 24, 2, 2), (4, 40, 2, 1))
 SMALL_STEM, SMALL_HEAD = 16, 128
 
-# Width 1.0 at 224: torchvision's parameters, BatchNorm's included; MACs of convolution and linear layers, padding taps counted
-# (the authors' tables print 300 M). Without BatchNorm: 3 470 760 (printed as 3.47 M).
+# The paper's row of width 1.4 (585 M, 6.9 M [mem]) is not reproducible; the authors' later one (582 M, 6.06 M) is.
 PUBLISHED = {"mobilenet_v2": {"params": 3_504_872, "params_without_batch_norm": 3_470_760, "macs": 300_774_272}}
+_AUTHORS = "authors' tf-models slim mobilenet/README.md"
+PRINTED = tuple(
+    [Printed("mobilenet_v2", "macs", text, _AUTHORS, options={"width_mult": width}, rounding="down")
+     for width, text in ((1.4, "582 M"), (1.3, "509 M"), (1.0, "300 M"), (0.75, "209 M"), (0.5, "97 M"), (0.35, "59 M"))]
+    + [Printed("mobilenet_v2", "params", text, _AUTHORS, "no norm", options={"width_mult": width})
+       for width, text in ((1.4, "6.06 M"), (1.3, "5.34 M"), (1.0, "3.47 M"), (0.75, "2.61 M"), (0.5, "1.95 M"),
+                           (0.35, "1.66 M"))]
+    + [Printed("mobilenet_v2", "macs", text, _AUTHORS, size=size)
+       for size, text in ((192, "221 M"), (160, "154 M"), (128, "99 M"), (96, "56 M"))]
+    + [Printed("mobilenet_v2", "params", "3504872", "torchvision mobilenetv2.py", "all"),
+       Printed("mobilenet_v2", "macs", "0.301 G", "torchvision mobilenetv2.py")])
 
 
 class MobileNetV2(nn.Module):
@@ -30,7 +40,7 @@ class MobileNetV2(nn.Module):
     (N,K).
     """
 
-    def __init__(self, table, stem, head, num_classes, in_channels, width_mult, dropout, rng):
+    def __init__(self, table, stem, head, num_classes, in_channels, width_mult, dropout, rng, attention=None):
         super().__init__()
         rng = np.random.default_rng(rng)
         c = make_divisible(stem * width_mult)
@@ -39,16 +49,13 @@ class MobileNetV2(nn.Module):
         for t, channels, n, s in table:
             f = make_divisible(channels * width_mult)
             for i in range(n):
-                features.append(nn.InvertedResidual(c, f, s if i == 0 else 1, t, rng=rng))
+                features.append(nn.InvertedResidual(c, f, s if i == 0 else 1, t, attention, rng=rng))
                 c = f
         features.append(nn.conv_bn_act(c, head, 1, rng=rng))
         self.features = nn.Sequential(*features)
         self.classifier = nn.Sequential(nn.Dropout(dropout, rng=rng.spawn(1)[0]), nn.Linear(head, num_classes, rng=rng))
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                module.weight.data = nn.init.kaiming_normal(module.weight.shape, mode="fan_out", nonlinearity="relu", rng=rng)
-        self.classifier[1].weight.data = (rng.standard_normal((num_classes, head)) * 0.01).astype(np.float32)
-        self.classifier[1].bias.data = np.zeros(num_classes, np.float32)
+        begin_fan_out(self, rng)
+        begin_linear(self.classifier[1], rng)
 
     def forward(self, x):
         """(N,C,H,W) -> scores (N,K)."""
@@ -64,10 +71,12 @@ def mobilenet_v2(num_classes=1000, in_channels=3, width_mult=1.0, dropout=0.2, r
     return MobileNetV2(TABLE, STEM, HEAD, num_classes, in_channels, width_mult, dropout, rng)
 
 
-def mobilenet_v2_small(num_classes=10, in_channels=1, width_mult=1.0, dropout=0.0, rng=None):
+def mobilenet_v2_small(num_classes=10, in_channels=1, width_mult=1.0, dropout=0.0, attention=None, rng=None):
     """MobileNetV2 for 28x28 and 32x32 pictures: five inverted residuals on planes of 14x14 and 7x7.
+
+    `attention`: "se", "spatial" or "cbam" behind every depthwise convolution (`nn.attention_of`).
 
     >>> tc.models.mobilenet_v2_small(rng=0)(tc.Tensor(np.zeros((1, 1, 28, 28), np.float32))).shape
     (1, 10)
     """
-    return MobileNetV2(SMALL_TABLE, SMALL_STEM, SMALL_HEAD, num_classes, in_channels, width_mult, dropout, rng)
+    return MobileNetV2(SMALL_TABLE, SMALL_STEM, SMALL_HEAD, num_classes, in_channels, width_mult, dropout, rng, attention)

@@ -43,10 +43,14 @@ def _fan(shape, mode):
     return fans(shape)[mode == "fan_out"]
 
 
+def normal(shape, std=1.0, rng=None, dtype=np.float32):
+    """Normal numbers of standard deviation `std`."""
+    return (np.random.default_rng(rng).standard_normal(shape) * std).astype(dtype)
+
+
 def kaiming_normal(shape, a=0.0, mode="fan_in", nonlinearity="leaky_relu", rng=None, dtype=np.float32):
     """Normal numbers of standard deviation gain / sqrt(fan)."""
-    std = gain_of(nonlinearity, a) / math.sqrt(_fan(shape, mode))
-    return (np.random.default_rng(rng).standard_normal(shape) * std).astype(dtype)
+    return normal(shape, gain_of(nonlinearity, a) / math.sqrt(_fan(shape, mode)), rng, dtype)
 
 
 def kaiming_uniform(shape, a=0.0, mode="fan_in", nonlinearity="leaky_relu", rng=None, dtype=np.float32):
@@ -57,7 +61,7 @@ def kaiming_uniform(shape, a=0.0, mode="fan_in", nonlinearity="leaky_relu", rng=
 
 def xavier_normal(shape, gain=1.0, rng=None, dtype=np.float32):
     """Normal numbers of standard deviation gain sqrt(2 / (fan_in + fan_out))."""
-    return (np.random.default_rng(rng).standard_normal(shape) * (gain * math.sqrt(2 / sum(fans(shape))))).astype(dtype)
+    return normal(shape, gain * math.sqrt(2 / sum(fans(shape))), rng, dtype)
 
 
 def xavier_uniform(shape, gain=1.0, rng=None, dtype=np.float32):

@@ -235,3 +235,22 @@ class Dropout(Module):
 
     def describe(self):
         return f"p={self.p}"
+
+
+class StochasticDepth(Module):
+    """In training each picture's numbers are all kept, and divided by 1 - p, or all 0 with probability p: a branch that is left
+    out (Huang et al. 2016). `rng`: a seed or Generator of its own.
+    """
+
+    def __init__(self, p=0.2, rng=None):
+        super().__init__()
+        if not 0 <= p < 1:
+            raise ValueError(f"p must lie in [0, 1), not {p}")
+        self.p, self.rng = float(p), np.random.default_rng(rng)
+
+    def forward(self, x):
+        """x, whole pictures thinned out in training."""
+        return F.stochastic_depth(x, self.p, self.training, self.rng)
+
+    def describe(self):
+        return f"p={self.p}"

@@ -121,15 +121,19 @@ unary("hardswish", lambda x: x * hardsigmoid(x),
       comparisons=2, additions=1, multiplications=2)
 
 
-def _dropout(x, p, training=False, rng=None):
-    """Each number is kept with probability 1 - p and divided by it, so that the mean stays: y = x m / (1 - p)."""
+def _dropout(x, p, whole=False, training=False, rng=None):
+    """Each number is kept with probability 1 - p and divided by it, so that the mean stays: y = x m / (1 - p).
+
+    With `whole` one m is drawn for all numbers of a picture (stochastic depth: Huang et al. 2016).
+    """
     if not 0 <= p < 1:
         raise ValueError(f"p must lie in [0, 1), not {p}")
     if not training or p == 0:
         return x, None
     if not isinstance(rng, np.random.Generator):
         raise ValueError(f"dropout in training needs rng, a numpy.random.Generator, not {type(rng).__name__}")
-    keep = (rng.random(x.shape, dtype=np.float32) >= p) * x.dtype.type(1 / (1 - p))
+    shape = (len(x), *[1] * (x.ndim - 1)) if whole else x.shape
+    keep = (rng.random(shape, dtype=np.float32) >= p) * x.dtype.type(1 / (1 - p))
     return x * keep, keep
 
 
