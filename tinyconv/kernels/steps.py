@@ -40,7 +40,7 @@ def _run(kernels, w, g, states, numbers, *last):
     """The kernel on flat arrays; what does not lie in C order is changed in a copy that is put back."""
     inside = [a if a.flags.c_contiguous else np.ascontiguousarray(a) for a in (w, *states)]
     threads.run(kernels[0] if select.is_fast(w.dtype) else kernels[1], w.size, inside[0].reshape(-1), layout.writable(g).reshape(-1),
-                *(a.reshape(-1) for a in inside[1:]), *(w.dtype.type(n) for n in numbers), *last, work=w.size // 2)
+                *(a.reshape(-1) for a in inside[1:] or inside), *(w.dtype.type(n) for n in numbers), *last, work=w.size // 2)
     for a, changed in zip((w, *states), inside):
         if changed is not a:
             a[...] = changed
@@ -48,7 +48,7 @@ def _run(kernels, w, g, states, numbers, *last):
 
 def sgd(w, g, v, lr, momentum=0.0, decay=0.0, nesterov=False):
     """One step of SGD: w and v (or None without momentum) are changed; all of one shape and dtype."""
-    _run((fast_sgd, plain_sgd), w, g, (w if v is None else v,), (lr, momentum, decay), int(nesterov))
+    _run((fast_sgd, plain_sgd), w, g, () if v is None else (v,), (lr, momentum, decay), int(nesterov))
 
 
 def adam(w, g, m, v, lr, betas, t, eps, decay=0.0, keep=1.0):
