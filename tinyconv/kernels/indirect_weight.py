@@ -17,7 +17,8 @@ import numpy as np
 
 from . import layout, select, threads
 from ._jit import fast
-from .indirect import pad, padded_shape, schemes, seen, walk, widened, windows
+from .indirect import pad, padded_shape, schemes, seen, widened, windows
+from .indirect_kernel import walk
 from .simd import LANES, load_n, store, turn
 from .tile import MR, NR, NV, keep, outer, resume
 

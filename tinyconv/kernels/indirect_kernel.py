@@ -1,0 +1,133 @@
+"""The kernel of `indirect`: pixels by table, panels of packed filters, the register tile. Read that page first: it has the formula.
+
+A task takes a block of pixels and some panels of NR filters. Each panel's sum is cut into pieces of about DEEP terms, whose weights (DEEP x NR
+numbers, 16 KB) stay in the first cache while the block's pixels pass; the sums wait in `partial` meanwhile. Filters behind the last full
+panel, if they fit one vector, take a narrow panel of LANES. Bound by: FMA; where planes are small, by the stream of weights.
+"""
+from ._jit import fast
+from .simd import LANES, turn
+from .tile import MR, NR, NV, finish, keep, multiply, resume, zeros
+
+
+@fast
+def walk(first, count, block, table, grid_h, grid_w, step_h, step_w, rows, columns, shifts, h, w, c, out_h, out_w, a, b,
+         out_step_h, out_step_w, f):
+    """For grid pixels first … first+count-1: table[r·taps + t], and where the result goes in table[block·taps + r]; -1 behind count.
+
+    shifts[t] = (rows[t]·W + columns[t])·C.
+    """
+    taps, places = rows.size, table[block * rows.size:]
+    image, i, j = first // (grid_h * grid_w), first // grid_w % grid_h, first % grid_w
+    for r in range(count):
+        top, left, base = i * step_h, j * step_w, ((image * h + i * step_h) * w + j * step_w) * c
+        for t in range(taps):
+            row, column = top + rows[t], left + columns[t]
+            inside = (row >= 0) & (row < h) & (column >= 0) & (column < w)
+            table[r * taps + t] = base + shifts[t] if inside else -1
+        places[r] = ((image * out_h + a + i * out_step_h) * out_w + b + j * out_step_w) * f
+        j += 1
+        if j == grid_w:
+            j, i = 0, i + 1
+            if i == grid_h:
+                i, image = 0, image + 1
+    for r in range(count, block):
+        for t in range(taps):
+            table[r * taps + t] = -1
+        places[r] = -1
+
+
+@fast
+def lift_rows(x, table, count, c, room, pitch):
+    """Copy the C numbers of `count` pixels (one tap) next to each other and note in the table where they lie now."""
+    for r in range(count):
+        source, target = x[table[r]:table[r] + c], room[r * pitch:r * pitch + c]
+        for k in range(c):
+            target[k] = source[k]
+        table[r] = r * pitch
+
+
+def build(NV):
+    """One panel of NV vectors of filters; compiled on first use."""
+    NR = NV * LANES
+
+    @fast
+    def panel(x, packed, base, bias, column, n, R, residual, low, high, y, table, partial, zero, count, block, deep, taps, cg, first):
+        """All terms of n filters from `column` on, for the `count` pixels of a block: y[place + column …] = clip(Σ + bias + R, low, high)."""
+        wide, tall = min(cg, deep), max(1, deep // cg)              # channels, taps in one piece of the sum
+        for t0 in range(0, max(taps, 1), tall):
+            for c0 in range(0, cg, wide):
+                begins = t0 == 0 and c0 == 0
+                ends = t0 + tall >= taps and c0 + wide >= cg
+                for r in range(0, count, MR):
+                    acc = zeros(MR, NV) if begins else resume(MR, NV, partial, r * NR)
+                    for t in range(t0, min(taps, t0 + tall)):
+                        acc = multiply(acc, MR, NV, x, table, r * taps + t, taps, zero, first + c0, packed, base + (t * cg + c0) * NR,
+                                       min(wide, cg - c0))
+                    if ends:
+                        finish(acc, MR, NV, y, table, block * taps + r, column, n, bias, column, R, residual, low, high)
+                    else:
+                        keep(acc, MR, NV, partial, r * NR)
+    return panel
+
+
+wide_panel, narrow_panel = build(NV), build(1)
+
+
+@fast
+def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, tables, partials, lifted, zero, pieces, block, deep, lift, splits, groups, c, cg, f,
+             n, grid_h, grid_w, step_h, step_w, rows, columns, shifts, h, w, out_h, out_w, a, b, out_step_h, out_step_w):
+    """Tasks: pieces. x (N,H,W,C), packed (G, panels, taps, terms, NR), y and R (N,OH,OW,F), all flat."""
+    taps, fg, pixels = rows.size, f // groups, n * grid_h * grid_w
+    panels = (fg + NR - 1) // NR
+    per = (panels + splits - 1) // splits
+    units = (pixels + block - 1) // block * groups * splits
+    for piece in range(lo, hi):
+        table, partial, known = tables[piece], partials[piece], -1
+        source = lifted[piece] if lift else x
+        for unit in range(piece * units // pieces, (piece + 1) * units // pieces):
+            at, g, s = unit // (groups * splits), unit // splits % groups, unit % splits
+            count = min(block, pixels - at * block)
+            if at != known:
+                walk(at * block, count, block, table, grid_h, grid_w, step_h, step_w, rows, columns, shifts, h, w, c,
+                     out_h, out_w, a, b, out_step_h, out_step_w, f)
+                known = at
+                if lift:
+                    lift_rows(x, table, count, c, source, c + LANES)
+            for p in range(s * per, min(panels, (s + 1) * per)):
+                column, base, left = g * fg + p * NR, (g * panels + p) * taps * cg * NR, fg - p * NR
+                if left > LANES:
+                    wide_panel(source, packed, base, bias, column, min(NR, left), R, residual, low, high, y, table, partial, zero, count, block, deep,
+                               taps, cg, g * cg)
+                else:
+                    narrow_panel(source, packed, base, bias, column, left, R, residual, low, high, y, table, partial, zero, count, block, deep,
+                                 taps, cg, g * cg)
+
+
+@fast
+def pack_panels(lo, hi, w, packed, groups, fg, step_g, step_f, terms, taps, rows):
+    """Tasks: panels of all groups. packed (G, panels, taps·terms·NR), missing filters 0; a narrow panel has LANES columns.
+
+    Number k of tap t of filter f lies at w[g·step_g + f·step_f + terms[k] + taps[t]]. Where a filter's numbers are neighbours, number q
+    goes to row rows[q] of the panel, and squares of LANES filters x LANES numbers are turned at a time.
+    """
+    panels, depth = packed.shape[0] // groups, terms.size
+    for task in range(lo, hi):
+        target, first = packed[task], task % panels * NR
+        start, count = task // panels * step_g + first * step_f, min(NR, fg - first)
+        narrow = 0 if count > LANES else 1
+        width, turned = NR - narrow * (NR - LANES), count // LANES * LANES if rows.size >= 2 * LANES else 0
+        for j in range(0, turned, LANES):
+            for q in range(0, rows.size // 2, LANES):
+                turn(w, start + j * step_f + min(q, rows.size // 2 - LANES), step_f, target, rows, narrow * (rows.size // 2) + min(q, rows.size // 2 - LANES), j)
+        for t in range(taps.size):
+            for k in range(depth):
+                row, source = target[(t * depth + k) * width:(t * depth + k + 1) * width], start + terms[k] + taps[t]
+                if step_f == 1:
+                    line = w[source:source + count]
+                    for j in range(count):
+                        row[j] = line[j]
+                else:
+                    for j in range(turned, count):
+                        row[j] = w[source + j * step_f]
+                for j in range(count, width):
+                    row[j] = 0
