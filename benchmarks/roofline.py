@@ -243,7 +243,7 @@ def figure_of(path, layer_points, doubling_points, limits, batch):
         draw_doublings(axes, doubling_points, colours)
         tc.draw.finish(axes, "One dimension doubled", "microseconds before", "time / time before")
     for axes in frames:
-        axes.legend(frameon=False, fontsize=8, loc="lower right", ncols=1 + 4 * (axes is frames[-1] and bool(doubling_points)), columnspacing=0.8, handletextpad=0.2)
+        axes.legend(frameon=False, fontsize=8, loc="lower right", ncols=1 + 4 * (axes is frames[-1] and bool(doubling_points)), columnspacing=0.8, handletextpad=0.4)
     tc.draw.save(figure, path)
 
 
