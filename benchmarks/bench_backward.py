@@ -8,7 +8,7 @@ Ours: `conv2d_grad_input` and `conv2d_grad_weight`, channels-last memory, the al
 """
 import numpy as np
 from common import Answer, compare_layers, median_seconds, options, ours_about, torch_form, with_torch
-from layers import layers
+from layers import channels_last, layers
 from layers import options as layer_options
 
 WANTED = {"depthwise": 0.75, "pointwise": 0.95, "3x3 stride 1": 0.90}
@@ -28,23 +28,23 @@ def gradient(layer):
 def run_ours(given):
     """Seconds a layer, both algorithms, and Σ|dx| + Σ|dw|."""
     import tinyconv as tc
-    from tinyconv.kernels import layout, select
+    from tinyconv.kernels import select
     tc.set_num_threads(given.threads)
     answers = []
     for layer in cases(given):
         x, w = layer.arrays()
-        x, dy = (layout.shaped(layout.nhwc(a)) for a in (x, gradient(layer)))
+        x, dy = channels_last(x, gradient(layer))
         both = lambda: (tc.kernels.conv2d_grad_input(dy, w, x.shape, *layer.more), tc.kernels.conv2d_grad_weight(dy, x, w.shape, *layer.more))
         names = dict.fromkeys(select.choose(layer.geometry, direction) for direction in ("grad_input", "grad_weight"))
         answers.append(Answer(median_seconds(both, given.least), " + ".join(names), sum(float(np.abs(a).sum(dtype=np.float64)) for a in both())))
     return answers, ours_about()
 
 
-def run_torch(given, channels_last):
+def run_torch(given, last):
     """Seconds a layer in PyTorch eager, all arrays in one memory format."""
     import torch
     torch.set_num_threads(given.threads)
-    form, about = torch_form(channels_last)
+    form, about = torch_form(last)
     answers = []
     for layer in cases(given):
         x, w, dy = (torch.from_numpy(a).contiguous(memory_format=form) for a in (*layer.arrays(), gradient(layer)))
@@ -60,7 +60,7 @@ ENGINES = with_torch(run_ours, run_torch)
 
 def main():
     """Run all engines in turn, print the table and the groups' means."""
-    given = options(__doc__, ENGINES, layer_options)
+    given = options(__doc__, ENGINES, lambda parser: layer_options(parser, batch=False))
     compare_layers(given, ENGINES, cases(given), WANTED, f"Both gradients, batch {BATCH}, {given.threads} threads: time over PyTorch eager's", passes=2)
 
 

@@ -11,7 +11,7 @@ each, also where the algorithm needs fewer; the peak is that of fused multiply-a
 """
 import numpy as np
 from common import Answer, compare_layers, means, median_seconds, options, ours_about, ratios, torch_form, with_torch
-from layers import layers
+from layers import forward, layers
 from layers import options as layer_options
 
 WANTED = {1: {"depthwise": 0.40, "pointwise": 0.60, "3x3 stride 1": 0.50, "strided, stems": 0.85, "grouped": 0.40},
@@ -21,17 +21,11 @@ WANTED = {1: {"depthwise": 0.40, "pointwise": 0.60, "3x3 stride 1": 0.50, "strid
 def run_ours(given):
     """Seconds a layer, the algorithm, and Σ|y|."""
     import tinyconv as tc
-    from tinyconv.kernels import layout, select
+    from tinyconv.kernels import select
     tc.set_num_threads(given.threads)
     answers = []
     for layer in layers(given.batch, given.only, given.few):
-        x, w = layer.arrays()
-        x = layout.shaped(layout.nhwc(x))
-        if layer.n == 1:
-            plan = tc.kernels.plan_conv2d(x.shape, w, None, *layer.more)
-            call = lambda: plan(x)
-        else:
-            call = lambda: tc.kernels.conv2d(x, w, None, *layer.more)
+        call = forward(layer)
         answers.append(Answer(median_seconds(call, given.least), select.choose(layer.geometry), float(np.abs(call()).sum(dtype=np.float64))))
     return answers, ours_about()
 
@@ -53,15 +47,9 @@ def run_torch(given, channels_last):
 ENGINES = with_torch(run_ours, run_torch)
 
 
-def more_options(parser):
-    """What this bench has beside the common options."""
-    layer_options(parser)
-    parser.add_argument("--batch", type=int, choices=WANTED, default=1, help="1: pictures of 224x224 (default); 64: of 32x32")
-
-
 def main():
     """Run all engines in turn, print the table and the groups' means."""
-    given = options(__doc__, ENGINES, more_options)
+    given = options(__doc__, ENGINES, layer_options)
     cases = layers(given.batch, given.only, given.few)
     title = f"Forward convolution, batch {given.batch}, {given.threads} threads: time over PyTorch eager's"
     found = ratios(compare_layers(given, ENGINES, cases, WANTED[given.batch], title))

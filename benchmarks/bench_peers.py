@@ -16,6 +16,7 @@ from importlib import import_module, metadata
 
 import numpy as np
 from common import Answer, compare_layers, geometric_mean, is_rival, median_seconds, options, ours_about
+from layers import channels_last as to_channels_last
 from layers import layers
 from layers import options as layer_options
 
@@ -60,7 +61,7 @@ def peer(function, package="numpy", channels_last=False):
         for layer in layers(given.batch, given.only, given.few):
             x, w = layer.arrays()
             if channels_last:
-                x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+                (x,) = to_channels_last(x)
             y = function(x, w, layer)
             if y is None:
                 answers.append(Answer(math.nan))
@@ -88,7 +89,6 @@ def more_options(parser):
     """What this bench has beside the common options."""
     layer_options(parser)
     parser.set_defaults(few=3)
-    parser.add_argument("--batch", type=int, choices=(1, 64), default=1, help="1: pictures of 224x224 (default); 64: of 32x32")
 
 
 def main():

@@ -18,6 +18,7 @@ import time
 import numpy as np
 from common import (Answer, environment, head, means, median_seconds, options, ours_about, ratio_figure, ratios, run, table, torch_form, turns,
                     with_torch, write_csv)
+from layers import channels_last
 
 NETWORKS = ("mobilenet_v1", "mobilenet_v2", "shufflenet_v2_x1_0", "squeezenet1_1", "resnet18")
 WANTED = {"mobilenet_v2": 0.60, "shufflenet_v2_x1_0": 0.60, "squeezenet1_1": 0.80, "resnet18": 0.80}
@@ -41,11 +42,10 @@ def batch():
 def our_step(name):
     """A function that trains one step, and the number of parameters."""
     import tinyconv as tc
-    from tinyconv.kernels import layout
     model = tc.models.network(name)(num_classes=CLASSES, rng=0)
     optimizer = tc.optim.SGD(model.parameters(), RATE, MOMENTUM)
     images, labels = batch()
-    images = layout.shaped(layout.nhwc(images))
+    (images,) = channels_last(images)
     model.train()
 
     def step():
@@ -79,13 +79,13 @@ def torch_mobilenet_v1(nn):
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(c, CLASSES))
 
 
-def run_torch(given, channels_last):
+def run_torch(given, last):
     """Seconds a step of each network in one memory format."""
     import torch
     shim = runpy.run_path(given.torchvision_shim) if given.torchvision_shim else {}      # held: what it registers lives as long as it does
     import torchvision
     torch.set_num_threads(given.threads)
-    form, about = torch_form(channels_last)
+    form, about = torch_form(last)
     about["versions"] += f", torchvision {torchvision.__version__}"
     answers = []
     for name in names(given):

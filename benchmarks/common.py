@@ -69,7 +69,9 @@ def ours_about():
     """What our engine says about itself: versions, and the machine's limits as measured in this process."""
     import tinyconv as tc
     from tinyconv.kernels import machine
-    return {"versions": f"tinyconv {tc.__version__}, numpy {np.__version__}", "peak": machine.peak(), "machine": str(machine.measure())}
+    m = machine.measure()
+    return {"versions": f"tinyconv {tc.__version__}, numpy {np.__version__}", "machine": str(m), "peak": m.peak_flops_per_second,
+            "limits": {"peak": m.peak_flops_per_second, "memory": m.memory_bytes_per_second, "caches": m.cache_bytes_per_second}}
 
 
 def median_seconds(function, least):
@@ -127,7 +129,8 @@ def turns(given, engines):
         sys.exit("no engine could be measured")
     for engine, rounds in found.items():
         apart = [max(times) / min(times) - 1 for times in ([a.seconds for a in case] for case in zip(*rounds)) if not math.isnan(times[0])]
-        about[engine]["rounds"] = f"rounds differ by {statistics.median(apart):.0%} in the middle case, {max(apart):.0%} at most"
+        if len(rounds) > 1 and apart:
+            about[engine]["rounds"] = f"rounds differ by {statistics.median(apart):.0%} in the middle case, {max(apart):.0%} at most"
     return {engine: [Answer(statistics.median(a.seconds for a in case), *case[0][1:]) for case in zip(*rounds)]
             for engine, rounds in found.items()}, about
 

@@ -87,6 +87,22 @@ class Layer(NamedTuple):
         return x, rng.standard_normal((self.f, self.c // self.groups, self.k, self.k), np.float32)
 
 
+def channels_last(*arrays):
+    """Each array (N,C,H,W) copied to channels-last memory."""
+    from tinyconv.kernels import layout
+    return [layout.shaped(layout.nhwc(a)) for a in arrays]
+
+
+def forward(layer, algorithm="auto", packed=None):
+    """Our forward pass, a function without arguments: x channels-last; weights packed beforehand (None: at batch 1 alone) or each time."""
+    from tinyconv import kernels
+    (x,), w = channels_last(layer.arrays()[0]), layer.arrays()[1]
+    if not (layer.n == 1 if packed is None else packed):
+        return lambda: kernels.conv2d(x, w, None, *layer.more, algorithm)
+    plan = kernels.plan_conv2d(x.shape, w, None, *layer.more, algorithm)
+    return lambda: plan(x)
+
+
 def from_networks():
     """The layers as tinyconv.models has them, in the networks' order."""
     import tinyconv as tc
@@ -132,8 +148,10 @@ def layers(batch, only="", few=0):
     return found
 
 
-def options(parser):
+def options(parser, batch=True):
     """Options of a bench over these layers."""
+    if batch:
+        parser.add_argument("--batch", type=int, choices=sorted(BATCH.values()), default=1, help="1: pictures of 224x224 (default); 64: of 32x32")
     parser.add_argument("--only", default="", metavar="GROUP", help="groups whose name holds this: " + ", ".join(GROUPS))
     parser.add_argument("--few", type=int, default=0, metavar="N", help="at most N layers of each group, for a quick look")
 
