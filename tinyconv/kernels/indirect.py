@@ -29,6 +29,7 @@ from .tile import MR, NR
 
 DEEP = 128              # terms of a sum taken at once
 BLOCK = 8               # tiles of MR pixels in a task, at most
+OPEN = np.float32(-np.inf), np.float32(np.inf)          # bounds that clip nothing
 FAR = 512               # rows so many numbers apart fall on the same few lines of the first cache: they are copied first, next to each other
 
 
@@ -107,13 +108,14 @@ class Scheme:
         (floats, tables), (a, b, c) = (select.scratch(shape, kind) for shape, kind in self.rooms), self.sizes
         packed = floats[:a].reshape(self.panels, -1)
         threads.run(pack_panels, self.panels, w, packed, *self.packing, work=a)
-        return packed, tables, floats[a:a + b].reshape(self.pieces, -1), floats[a + b:a + b + c].reshape(self.pieces, -1)
+        return floats[:a], tables, floats[a:a + b].reshape(self.pieces, -1), floats[a + b:a + b + c].reshape(self.pieces, -1)
 
     def run(self, memory, x, bias, y, R=None, low=-np.inf, high=np.inf):
         """The pass itself; all arrays flat or C-contiguous."""
-        packed, tables, partials, lifted = memory
-        threads.run(convolve, self.pieces, x.reshape(-1), packed.reshape(-1), bias, bias if R is None else R.reshape(-1), int(R is not None),
-                    np.float32(low), np.float32(high), y.reshape(-1), tables, partials, lifted, *self.rest, work=self.work)
+        packed, *tables = memory
+        low, high = OPEN if low == -np.inf and high == np.inf else (np.float32(low), np.float32(high))
+        threads.run(convolve, self.pieces, x.reshape(-1), packed, bias, bias if R is None else R.reshape(-1), int(R is not None), low, high,
+                    y.reshape(-1), *tables, *self.rest, work=self.work)
 
 
 def widened(g):

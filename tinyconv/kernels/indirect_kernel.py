@@ -8,6 +8,8 @@ from ._jit import fast
 from .simd import LANES, turn
 from .tile import MR, NR, NV, finish, keep, multiply, resume, zeros
 
+FEW = 2                 # pixels: a vector's product, and not a matrix's, takes a tile of so many rows
+
 
 @fast
 def walk(first, count, block, table, grid_h, grid_w, step_h, step_w, rows, columns, shifts, h, w, c, out_h, out_w, a, b,
@@ -46,8 +48,8 @@ def lift_rows(x, table, count, c, room, pitch):
         table[r] = r * pitch
 
 
-def build(NV):
-    """One panel of NV vectors of filters; compiled on first use."""
+def build(NV, ROWS):
+    """One panel of NV vectors of filters, ROWS pixels at a time; compiled on first use."""
     NR = NV * LANES
 
     @fast
@@ -58,19 +60,19 @@ def build(NV):
             for c0 in range(0, cg, wide):
                 begins = t0 == 0 and c0 == 0
                 ends = t0 + tall >= taps and c0 + wide >= cg
-                for r in range(0, count, MR):
-                    acc = zeros(MR, NV) if begins else resume(MR, NV, partial, r * NR)
+                for r in range(0, count, ROWS):
+                    acc = zeros(ROWS, NV) if begins else resume(ROWS, NV, partial, r * NR)
                     for t in range(t0, min(taps, t0 + tall)):
-                        acc = multiply(acc, MR, NV, x, table, r * taps + t, taps, zero, first + c0, packed, base + (t * cg + c0) * NR,
+                        acc = multiply(acc, ROWS, NV, x, table, r * taps + t, taps, zero, first + c0, packed, base + (t * cg + c0) * NR,
                                        min(wide, cg - c0))
                     if ends:
-                        finish(acc, MR, NV, y, table, block * taps + r, column, n, bias, column, R, residual, low, high)
+                        finish(acc, ROWS, NV, y, table, block * taps + r, column, n, bias, column, R, residual, low, high)
                     else:
-                        keep(acc, MR, NV, partial, r * NR)
+                        keep(acc, ROWS, NV, partial, r * NR)
     return panel
 
 
-wide_panel, narrow_panel = build(NV), build(1)
+wide_panel, narrow_panel, few_panel = build(NV, MR), build(1, MR), build(NV, FEW)
 
 
 @fast
@@ -95,7 +97,10 @@ def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, tables, partial
                     lift_rows(x, table, count, c, source, c + LANES)
             for p in range(s * per, min(panels, (s + 1) * per)):
                 column, base, left = g * fg + p * NR, (g * panels + p) * taps * cg * NR, fg - p * NR
-                if left > LANES:
+                if left > LANES and count <= FEW:
+                    few_panel(source, packed, base, bias, column, min(NR, left), R, residual, low, high, y, table, partial, zero, count, block, deep,
+                              taps, cg, g * cg)
+                elif left > LANES:
                     wide_panel(source, packed, base, bias, column, min(NR, left), R, residual, low, high, y, table, partial, zero, count, block, deep,
                                taps, cg, g * cg)
                 else:
