@@ -1,10 +1,11 @@
-"""Both gradients of a convolution together, against PyTorch eager: batch 64, pictures of 32x32, a process an engine, in turn, medians.
+"""Both gradients of a convolution together, against PyTorch eager: batch 64, pictures of 32x32, a process an engine, in turn.
 
     python benchmarks/bench_backward.py
     python benchmarks/bench_backward.py --only depthwise --few 5
 
-Ours: `conv2d_grad_input` and `conv2d_grad_weight`, channels-last memory, the algorithms named in the row, packing timed. PyTorch's:
-`autograd.grad` of a convolution with respect to x and w, the forward pass not timed, in both memory formats, of which the better counts.
+Ours: `conv2d_grad_input` and `conv2d_grad_weight`, channels-last memory, the algorithms named in the row, packing timed.
+PyTorch's: `autograd.grad` of a convolution with respect to x and w, the forward pass not timed, in both memory formats, of
+which the better counts.
 """
 import numpy as np
 from common import Answer, compare_layers, median_seconds, options, ours_about, torch_form, with_torch
@@ -34,9 +35,11 @@ def run_ours(given):
     for layer in cases(given):
         x, w = layer.arrays()
         x, dy = channels_last(x, gradient(layer))
-        both = lambda: (tc.kernels.conv2d_grad_input(dy, w, x.shape, *layer.more), tc.kernels.conv2d_grad_weight(dy, x, w.shape, *layer.more))
+        both = lambda: (tc.kernels.conv2d_grad_input(dy, w, x.shape, *layer.more),
+                        tc.kernels.conv2d_grad_weight(dy, x, w.shape, *layer.more))
         names = dict.fromkeys(select.choose(layer.geometry, direction) for direction in ("grad_input", "grad_weight"))
-        answers.append(Answer(median_seconds(both, given.least), " + ".join(names), sum(float(np.abs(a).sum(dtype=np.float64)) for a in both())))
+        checksum = sum(float(np.abs(a).sum(dtype=np.float64)) for a in both())
+        answers.append(Answer(median_seconds(both, given.least), " + ".join(names), checksum))
     return answers, ours_about()
 
 
@@ -51,7 +54,8 @@ def run_torch(given, last):
         x, w = x.requires_grad_(), w.requires_grad_()
         y = torch.nn.functional.conv2d(x, w, None, *layer.more)
         both = lambda: torch.autograd.grad(y, (x, w), dy, retain_graph=True)
-        answers.append(Answer(median_seconds(both, given.least), "", sum(float(a.abs().sum(dtype=torch.float64)) for a in both())))
+        checksum = sum(float(a.abs().sum(dtype=torch.float64)) for a in both())
+        answers.append(Answer(median_seconds(both, given.least), "", checksum))
     return answers, about
 
 
@@ -61,7 +65,8 @@ ENGINES = with_torch(run_ours, run_torch)
 def main():
     """Run all engines in turn, print the table and the groups' means."""
     given = options(__doc__, ENGINES, lambda parser: layer_options(parser, batch=False))
-    compare_layers(given, ENGINES, cases(given), WANTED, f"Both gradients, batch {BATCH}, {given.threads} threads: time over PyTorch eager's", passes=2)
+    title = f"Both gradients, batch {BATCH}, {given.threads} threads: time over PyTorch eager's"
+    compare_layers(given, ENGINES, cases(given), WANTED, title, passes=2)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@
     python benchmarks/bench_conv.py --batch 64 --csv conv64.csv        batch 64, pictures of 32x32
     python benchmarks/bench_conv.py --only depthwise --few 5           a quick look
 
-For each layer the ratio is ours over the better of PyTorch's two memory formats (smaller is better); groups are summed up by the
-geometric mean, beside the figure that is wanted. Ours: channels-last memory in and out, float32, the algorithm named in the row; at batch 1
-the weights are packed beforehand (`plan_conv2d`), at batch 64 packing is timed. GFLOP/s count the multiply-adds of the definition, two FLOP
-each, also where the algorithm needs fewer; the peak is that of fused multiply-adds, measured in the same process.
+For each layer the ratio is ours over the better of PyTorch's two memory formats (smaller is better); groups are summed up by
+the geometric mean, beside the figure that is wanted. Ours: channels-last memory in and out, float32, the algorithm named in the
+row; at batch 1 the weights are packed beforehand (`plan_conv2d`), at batch 64 packing is timed. GFLOP/s count the multiply-adds
+of the definition, two FLOP each, also where the algorithm needs fewer; the peak is measured in the same process.
 """
 import numpy as np
 from common import Answer, compare_layers, means, median_seconds, options, ours_about, ratios, torch_form, with_torch
@@ -26,7 +26,8 @@ def run_ours(given):
     answers = []
     for layer in layers(given.batch, given.only, given.few):
         call = forward(layer)
-        answers.append(Answer(median_seconds(call, given.least), select.choose(layer.geometry), float(np.abs(call()).sum(dtype=np.float64))))
+        checksum = float(np.abs(call()).sum(dtype=np.float64))
+        answers.append(Answer(median_seconds(call, given.least), select.choose(layer.geometry), checksum))
     return answers, ours_about()
 
 
@@ -54,7 +55,8 @@ def main():
     title = f"Forward convolution, batch {given.batch}, {given.threads} threads: time over PyTorch eager's"
     found = ratios(compare_layers(given, ENGINES, cases, WANTED[given.batch], title))
     pointwise = [(layer.h == 1, ratio) for layer, ratio in zip(cases, found) if layer.group == "pointwise"]
-    means({"  on 1x1 planes": [r for one, r in pointwise if one], "  on larger planes": [r for one, r in pointwise if not one]}, {})
+    parts = {"  on 1x1 planes": True, "  on larger planes": False}
+    means({name: [ratio for one, ratio in pointwise if one == wanted] for name, wanted in parts.items()}, {})
 
 
 if __name__ == "__main__":

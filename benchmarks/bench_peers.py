@@ -1,15 +1,15 @@
 """Forward convolution against the ways in which it is written in NumPy today, each in a process of its own, in turn, medians.
 
-    python benchmarks/bench_peers.py                     three layers of each group at batch 1 (--few 0: all of them, some minutes)
+    python benchmarks/bench_peers.py                     three layers of each group at batch 1 (--few 0: all of them)
     python benchmarks/bench_peers.py --batch 64
 
     einsum       windows by as_strided, then np.einsum(optimize=True): the answer found under most questions
     im2col       windows by as_strided copied into a matrix, then one np.matmul with the weights (for each group)
     autograd     autograd.scipy.signal.convolve, HIPS autograd's only convolution: stride 1 and no groups, where it is installed
 
-All take and give (N,C,H,W) in C order, float32, and have NumPy's own threads; zeros are padded with np.pad, as it is done. Ours is
-`tc.kernels.conv2d`, which packs the weights each time: on the same C-ordered arrays, which it converts to channels-last at the door
-(ratios are to this), and on channels-last arrays, as layers within a network find them.
+All take and give (N,C,H,W) in C order, float32, and have NumPy's own threads; zeros are padded with np.pad, as it is done. Ours
+is `tc.kernels.conv2d`, which packs the weights each time: on the same C-ordered arrays, which it converts to channels-last at
+the door (ratios are to this), and on channels-last arrays, as layers within a network find them.
 """
 import math
 from importlib import import_module, metadata
@@ -66,7 +66,8 @@ def peer(function, package="numpy", channels_last=False):
             if y is None:
                 answers.append(Answer(math.nan))
             else:
-                answers.append(Answer(median_seconds(lambda: function(x, w, layer), given.least), "", float(np.abs(y).sum(dtype=np.float64))))
+                seconds = median_seconds(lambda: function(x, w, layer), given.least)
+                answers.append(Answer(seconds, "", float(np.abs(y).sum(dtype=np.float64))))
         return answers, {"versions": ", ".join(f"{name} {metadata.version(name)}" for name in dict.fromkeys(("numpy", package)))}
     return engine
 
@@ -81,8 +82,8 @@ def run_ours(given, channels_last):
     return [a._replace(note=select.choose(layer.geometry)) for a, layer in zip(answers, cases)], ours_about()
 
 
-ENGINES = {"ours": lambda given: run_ours(given, False), "ours channels-last": lambda given: run_ours(given, True), "einsum": peer(by_einsum),
-           "im2col": peer(by_im2col), "autograd": peer(by_autograd, "autograd")}
+ENGINES = {"ours": lambda given: run_ours(given, False), "ours channels-last": lambda given: run_ours(given, True),
+           "einsum": peer(by_einsum), "im2col": peer(by_im2col), "autograd": peer(by_autograd, "autograd")}
 
 
 def more_options(parser):
@@ -95,10 +96,14 @@ def main():
     """Run all engines in turn, print the table, the groups' means and each peer's."""
     given = options(__doc__, ENGINES, more_options, rounds=1)
     cases = layers(given.batch, given.only, given.few)
-    answers = compare_layers(given, ENGINES, cases, {}, f"Forward convolution, batch {given.batch}, {given.threads} threads: time over the best NumPy way's")
+    title = f"Forward convolution, batch {given.batch}, {given.threads} threads: time over the best NumPy way's"
+    answers = compare_layers(given, ENGINES, cases, {}, title)
     for engine in filter(is_rival, answers):
-        found = [other.seconds / mine.seconds for mine, other in zip(answers["ours"], answers[engine]) if not math.isnan(other.seconds)]
-        print(f"{engine}: {geometric_mean(found):.1f} times our time, geometric mean over {len(found)} layers, from {min(found):.1f} to {max(found):.1f}")
+        found = [other.seconds / mine.seconds for mine, other in zip(answers["ours"], answers[engine])]
+        found = [ratio for ratio in found if not math.isnan(ratio)]
+        if found:
+            print(f"{engine}: {geometric_mean(found):.1f} times our time, geometric mean over {len(found)} layers, "
+                  f"from {min(found):.1f} to {max(found):.1f}")
 
 
 if __name__ == "__main__":

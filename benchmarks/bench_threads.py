@@ -1,16 +1,16 @@
-"""What a parallel region costs: numba's prange (its omp and its workqueue layer) and tinyconv's runner, a process each, in turn, medians.
+"""What a parallel region costs: numba's prange (its omp and its workqueue layer) and tinyconv's runner, a process each.
 
     python benchmarks/bench_threads.py
 
-A region gives every thread one task: nothing, or a chain of dependent multiply-adds that takes one thread 5 or 50 microseconds (as many
-steps as that needs here, measured first). What the region takes beyond that is its cost. Regions are called in three ways:
+A region gives every thread one task: nothing, or a chain of dependent multiply-adds that takes one thread 5 or 50 microseconds
+(as many steps as that needs here, measured first). What it takes beyond that is its cost. It is called in three ways:
 
     chained         one right after the other, as the layers of a network are
     apart           a millisecond of the caller's own work before each: threads may have gone to sleep (that work is not counted)
-    with matmul     one np.matmul of 256x256 before each, by NumPy's own pool of threads; the cost is what both take together, less the
-                    work, less what the same matmul takes by itself before any region was run
+    with matmul     one np.matmul of 256x256 before each, by NumPy's own pool of threads; the cost is what both take together,
+                    less the work, less what the same matmul takes by itself before any region was run
 
-The first call, compiler included, is told too. A layer that numba has not got on this machine is left out, and its words are printed.
+The first call, compiler included, is told too. A layer that numba has not got on this machine is left out, with its words.
 """
 import os
 import statistics
@@ -72,7 +72,7 @@ def apart(function, least):
 
 
 def measure(given, one, region):
-    """(seconds of a region for every amount of work and way of calling, the note being what is no cost of it; seconds of the first call)."""
+    """(seconds of a region for every work and way of calling, noted what is no cost of it; seconds of the first call)."""
     answers, y, a = [], np.zeros((given.threads, LINE), np.float32), np.ones((256, 256), np.float32)
     matmul = median_seconds(lambda: np.matmul(a, a), given.least)
     begin = time.perf_counter()
@@ -108,7 +108,8 @@ def run_ours(given):
     return answers, {"versions": f"tinyconv {tc.__version__}", "first": first}
 
 
-ENGINES = {"ours": run_ours, "prange omp": lambda given: run_prange(given, "omp"), "prange workqueue": lambda given: run_prange(given, "workqueue")}
+ENGINES = {"ours": run_ours, "prange omp": lambda given: run_prange(given, "omp"),
+           "prange workqueue": lambda given: run_prange(given, "workqueue")}
 
 
 def main():
@@ -139,7 +140,8 @@ def figure_of(path, answers, cases):
             axes.bar(places, costs, 0.24, color=colour, label="tinyconv's runner" if engine == "ours" else engine)
             for place, cost in zip(places, costs):
                 axes.annotate(f"{cost:.1f}", (place, cost), xytext=(0, 2), textcoords="offset points", ha="center", fontsize=8)
-        tc.draw.finish(axes, f"What a parallel region costs, {how}", "a thread's work", "microseconds beyond that work (log scale)" * (how == "chained"))
+        tc.draw.finish(axes, f"What a parallel region costs, {how}", "a thread's work",
+                       "microseconds beyond that work (log scale)" * (axes is frames[0]))
         axes.set_xticks(range(len(chosen)), ["nothing" if not cases[i][0] else f"{cases[i][0] * 1e6:.0f} us" for i in chosen])
         axes.set_yscale("log")
     frames[0].legend(frameon=False, fontsize=8, loc="upper left")

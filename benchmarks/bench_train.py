@@ -2,13 +2,14 @@
 
     python benchmarks/bench_train.py                                       ours, and torch where torchvision has the network
     python benchmarks/bench_train.py --first                               the first step of a process too: empty cache, then warm
-    python benchmarks/bench_train.py --torchvision-shim shim.py            a file to run before torchvision is imported (CPU builds
-                                                                           of torch without torchvision's compiled operations need one)
+    python benchmarks/bench_train.py --torchvision-shim shim.py            a file to run before torchvision is imported: it
+                                                                           needs one where its compiled part is missing
 
-The same architecture on both sides (torchvision's; MobileNetV1, which it has not, is written below), the same parameter count (checked),
-ten classes, dropout as each has it. PyTorch in both memory formats, the better one counts. A step begins with zero_grad and ends with
-the optimizer's step; the loss is taken out as a number. --first measures, from the start of the process: `cold`, imports and first step
-with an empty kernel cache, and `warm`, the same in the next process; the compile time is what cold takes longer than warm.
+The same architecture on both sides (torchvision's; MobileNetV1, which it has not, is written below), the same parameter count
+(checked), ten classes, dropout as each has it. PyTorch in both memory formats, the better one counts. A step begins with
+zero_grad and ends with the optimizer's step; the loss is taken out as a number. --first measures, from the start of the
+process: `cold`, imports and first step with an empty kernel cache, and `warm`, the same in the next process; the compile time
+is what cold takes longer than warm.
 """
 import runpy
 import sys
@@ -16,15 +17,15 @@ import tempfile
 import time
 
 import numpy as np
-from common import (Answer, environment, head, means, median_seconds, options, ours_about, ratio_figure, ratios, run, table, torch_form, turns,
-                    with_torch, write_csv)
+from common import (Answer, environment, head, means, median_seconds, options, ours_about, ratio_figure, ratios, run, table,
+                    torch_form, turns, with_torch, write_csv)
 from layers import channels_last
 
 NETWORKS = ("mobilenet_v1", "mobilenet_v2", "shufflenet_v2_x1_0", "squeezenet1_1", "resnet18")
 WANTED = {"mobilenet_v2": 0.60, "shufflenet_v2_x1_0": 0.60, "squeezenet1_1": 0.80, "resnet18": 0.80}
 COMPILE_SECONDS, WARM_SECONDS = 40, 2.5                 # wanted of the first step
 BATCH, SIZE, CLASSES, RATE, MOMENTUM = 64, 32, 10, 0.01, 0.9
-V1 = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1))     # MobileNetV1: filters, stride
+V1 = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1))     # filters, stride
 
 
 def names(given):
@@ -69,7 +70,7 @@ def run_ours(given):
 
 
 def torch_mobilenet_v1(nn):
-    """MobileNetV1 as a PyTorch module: a stem, thirteen depthwise separable blocks, BatchNorm and ReLU behind every convolution."""
+    """MobileNetV1 as a PyTorch module: a stem, thirteen separable blocks, BatchNorm and ReLU behind every convolution."""
     def conv(c, f, k, s, groups=1):
         return nn.Conv2d(c, f, k, s, k // 2, groups=groups, bias=False), nn.BatchNorm2d(f), nn.ReLU(inplace=True)
     layers, c = [*conv(3, 32, 3, 2)], 32
@@ -82,7 +83,7 @@ def torch_mobilenet_v1(nn):
 def run_torch(given, last):
     """Seconds a step of each network in one memory format."""
     import torch
-    shim = runpy.run_path(given.torchvision_shim) if given.torchvision_shim else {}      # held: what it registers lives as long as it does
+    shim = runpy.run_path(given.torchvision_shim) if given.torchvision_shim else {}      # what it registers lives while it does
     import torchvision
     torch.set_num_threads(given.threads)
     form, about = torch_form(last)
@@ -111,7 +112,7 @@ ENGINES = with_torch(run_ours, run_torch)
 
 
 def first_step(given, name):
-    """(seconds of a process until its first step is done, seconds of that step) with an empty kernel cache, and again with a warm one."""
+    """(seconds of a process until its first step is done, seconds of that step) with an empty kernel cache, then a warm one."""
     found = []
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(2):
@@ -148,8 +149,10 @@ def more_options(parser):
     """What this bench has beside the common options."""
     parser.add_argument("--only", default="", metavar="NETWORK", help="networks whose name holds this: " + ", ".join(NETWORKS))
     parser.add_argument("--torchvision-shim", metavar="FILE", help="a Python file to run before torchvision is imported")
-    parser.add_argument("--first", action="store_true", help="measure the first step of a process too (some minutes: everything is compiled anew)")
-    parser.add_argument("--first-step-of", choices=NETWORKS, help="be that process: train one step and print the time of day and the seconds")
+    parser.add_argument("--first", action="store_true",
+                        help="measure the first step of a process too (some minutes: everything is compiled anew)")
+    parser.add_argument("--first-step-of", choices=NETWORKS,
+                        help="be that process: train one step and print the time of day and the seconds")
 
 
 def main():
@@ -160,7 +163,8 @@ def main():
     answers, about = turns(given, ENGINES)
     head(given, about)
     found, cases = ratios(answers), names(given)
-    rows = [[name, answers["ours"][i].note, *[f"{answers[e][i].seconds * 1e3:.1f}" for e in answers], f"{found[i]:.3f}"] for i, name in enumerate(cases)]
+    rows = [[name, answers["ours"][i].note, *[f"{answers[e][i].seconds * 1e3:.1f}" for e in answers], f"{found[i]:.3f}"]
+            for i, name in enumerate(cases)]
     titles = ["network", "parameters", *[f"{e} ms" for e in answers], "ours / better torch"]
     table(titles, rows)
     write_csv(given.csv, titles, rows)
@@ -171,8 +175,8 @@ def main():
     groups = {name: [ratio] for name, ratio in zip(cases, found)}
     means(groups, WANTED)
     if given.figure and len(answers) > 1:
-        ratio_figure(given.figure, groups, WANTED, f"A training step, batch {BATCH}, {given.threads} threads: time over PyTorch eager's",
-                     "networks;  dashed: wanted")
+        title = f"A training step, batch {BATCH}, {given.threads} threads: time over PyTorch eager's"
+        ratio_figure(given.figure, groups, WANTED, title, "networks;  dashed: wanted")
     if given.first:
         report_first_steps(given)
     return None

@@ -1,9 +1,9 @@
 """What the benches share: engines in processes of their own that take turns, medians, the machine in words, tables, CSV, figures.
 
-A bench is a table of engines, name -> function(options); each measures one list of cases and returns (a list of Answers, a dict of what
-it says about itself). `turns` runs every engine in a fresh process (the bench itself, with the same options and --engine NAME), one
-after the other, with a rest between, as often as --rounds says: no thread pool disturbs another, and what the machine does meanwhile
-meets all engines alike. What is reported is the median over rounds of the medians within a process.
+A bench is a table of engines, name -> function(options); each measures one list of cases and returns (a list of Answers, a dict
+of what it says about itself). `turns` runs every engine in a fresh process (the bench itself, with the same options and
+--engine NAME), one after the other, with a rest between, as often as --rounds says: no thread pool disturbs another, and what
+the machine does meanwhile meets all engines alike. What is reported is the median over rounds of the medians within a process.
 """
 import argparse
 import csv
@@ -24,8 +24,8 @@ POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NU
 
 
 class Answer(NamedTuple):
-    """One case measured: seconds (NaN where an engine has not got it), a note about how, such as the algorithm, and Σ|result|, by which
-    engines are held against each other.
+    """One case measured: seconds (NaN where an engine has not got it), a note about how, such as the algorithm, and Σ|result|,
+    by which engines are held against each other.
     """
 
     seconds: float
@@ -34,13 +34,13 @@ class Answer(NamedTuple):
 
 
 def options(doc, engines, add=None, rounds=3, least=0.12):
-    """The options of a bench; add(parser) may add its own. In a process started by `turns` the engine runs, answers, and the process ends."""
+    """The options of a bench, and those of add(parser). In a process of `turns` the engine answers, and the process ends."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=rounds, help="turns of every engine (default %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="threads of every engine (default %(default)s)")
-    parser.add_argument("--least", type=float, default=least, help="seconds for which each case is repeated (default %(default)s)")
+    parser.add_argument("--least", type=float, default=least, help="seconds for each case (default %(default)s)")
     parser.add_argument("--rest", type=float, default=1.0, help="seconds of rest between processes (default %(default)s)")
-    parser.add_argument("--rival-python", default=sys.executable, metavar="PYTHON", help="a Python that has the rivals, if this one has not")
+    parser.add_argument("--rival-python", default=sys.executable, metavar="PYTHON", help="a Python with the rivals, if needed")
     parser.add_argument("--csv", metavar="FILE", help="write the table here")
     parser.add_argument("--figure", metavar="FILE", help="draw the figure here (.png, .svg, .pdf)")
     parser.add_argument("--engine", choices=engines, help=argparse.SUPPRESS)
@@ -55,7 +55,7 @@ def options(doc, engines, add=None, rounds=3, least=0.12):
 
 
 def with_torch(ours, torch):
-    """The engines of most benches: ours, and PyTorch in both memory formats. torch is called with the options and True for channels-last."""
+    """The engines of most benches: ours, and PyTorch in both memory formats: torch(options, True) is channels-last."""
     return {"ours": ours, "torch": lambda given: torch(given, False), "torch channels-last": lambda given: torch(given, True)}
 
 
@@ -107,7 +107,7 @@ def run(command, environment):
 
 
 def turns(given, engines):
-    """engine -> one Answer a case, medians over the rounds; engine -> what it says about itself, and how far its rounds lie apart.
+    """engine -> one Answer a case, medians over the rounds; engine -> what it says about itself, and how far rounds differ.
 
     An engine whose process fails is left out, and its last words are printed. Errors: SystemExit if none is left.
     """
@@ -128,26 +128,27 @@ def turns(given, engines):
     if not found:
         sys.exit("no engine could be measured")
     for engine, rounds in found.items():
-        apart = [max(times) / min(times) - 1 for times in ([a.seconds for a in case] for case in zip(*rounds)) if not math.isnan(times[0])]
+        cases = [[a.seconds for a in case] for case in zip(*rounds)]
+        apart = [max(times) / min(times) - 1 for times in cases if not math.isnan(times[0])]
         if len(rounds) > 1 and apart:
-            about[engine]["rounds"] = f"rounds differ by {statistics.median(apart):.0%} in the middle case, {max(apart):.0%} at most"
+            about[engine]["rounds"] = f"rounds differ by {statistics.median(apart):.0%} in the middle, {max(apart):.0%} at most"
     return {engine: [Answer(statistics.median(a.seconds for a in case), *case[0][1:]) for case in zip(*rounds)]
             for engine, rounds in found.items()}, about
 
 
 def disagreements(answers, names, tolerance=1e-3):
-    """Cases where an engine's Σ|result| differs from the first engine's by more than the tolerance: they did not compute the same."""
+    """Cases whose Σ|result| differs from the first engine's by more than the tolerance: they did not compute the same."""
     first, *others = answers
     return [f"{name}: {engine} {other.checksum:.6g}, {first} {mine.checksum:.6g}"
             for engine in others for name, mine, other in zip(names, answers[first], answers[engine])
-            if abs(other.checksum - mine.checksum) > tolerance * abs(mine.checksum)]                  # never true of NaN: nothing to compare
+            if abs(other.checksum - mine.checksum) > tolerance * abs(mine.checksum)]         # never of NaN: nothing to compare
 
 
 def ratios(answers, ours="ours"):
     """Ours over the best rival, case by case; NaN where no rival has the case."""
-    rivals = [answers[e] for e in answers if is_rival(e)]
-    best = [min((r[i].seconds for r in rivals if not math.isnan(r[i].seconds)), default=math.nan) for i in range(len(answers[ours]))]
-    return [mine.seconds / other for mine, other in zip(answers[ours], best)]
+    cases = zip(answers[ours], *(answers[e] for e in answers if is_rival(e)))
+    return [mine.seconds / min((other.seconds for other in rivals if other.seconds == other.seconds), default=math.nan)
+            for mine, *rivals in cases]
 
 
 def geometric_mean(values):
@@ -196,13 +197,16 @@ def means(groups, wanted):
     for name, values in groups.items():
         if not values or any(map(math.isnan, values)):
             continue
-        over = f", geometric mean over {len(values)}, from {min(values):.2f} to {max(values):.2f}" if len(values) > 1 else ""
-        goal = f";  wanted {wanted[name]:.2f}: {'reached' if geometric_mean(values) <= wanted[name] else 'NOT REACHED'}" if name in wanted else ""
-        print(f"{name + ':':<22} {geometric_mean(values):.3f}{over}{goal}")
+        mean, words = geometric_mean(values), ""
+        if len(values) > 1:
+            words += f", geometric mean over {len(values)}, from {min(values):.2f} to {max(values):.2f}"
+        if name in wanted:
+            words += f";  wanted {wanted[name]:.2f}: {'reached' if mean <= wanted[name] else 'NOT REACHED'}"
+        print(f"{name + ':':<22} {mean:.3f}{words}")
 
 
 def compare_layers(given, engines, cases, wanted, title, passes=1):
-    """A bench of layers from beginning to end: turns, table, CSV, means of the groups beside what is wanted, figure -> the answers.
+    """A bench of layers from beginning to end: turns, table, CSV, means of groups beside what is wanted, figure -> answers.
 
     passes: how often the multiply-adds of the definition are done in what is timed (two gradients: 2).
     """
@@ -213,7 +217,8 @@ def compare_layers(given, engines, cases, wanted, title, passes=1):
         groups.setdefault(layer.group, []).append(ratio)
         mine = answers["ours"][i]
         rate = passes * layer.flop / mine.seconds
-        rows.append([layer.group, layer.name, layer.networks.replace(" ", " + "), mine.note, *[f"{answers[e][i].seconds * 1e6:.1f}" for e in answers],
+        times = [f"{1e6 * answers[e][i].seconds:.1f}" for e in answers]
+        rows.append([layer.group, layer.name, layer.networks.replace(" ", " + "), mine.note, *times,
                      f"{rate / 1e9:.1f}", f"{rate / peak:.2f}", f"{ratio:.3f}"])
     titles = ["group", "layer", "networks", "algorithm", *[f"{e} us" for e in answers], "GFLOP/s", "of peak", "ours / best rival"]
     table(titles, rows)
@@ -234,8 +239,8 @@ def ratio_figure(path, groups, wanted, title, what="layers, sorted within each g
     at, ticks = 0.0, []
     for (name, values), colour in zip(groups.items(), colours):
         values, width = sorted(values), max(len(values) - 1, 6)
-        step = width / max(len(values) - 1, 1)
-        axes.scatter([at + i * step for i in range(len(values))] if len(values) > 1 else [at + width / 2], values, s=12, color=colour, zorder=3)
+        places = np.linspace(at, at + width, len(values)) if len(values) > 1 else [at + width / 2]
+        axes.scatter(places, values, s=12, color=colour, zorder=3)
         mean = geometric_mean(values)
         axes.plot([at - 1, at + width + 1], [mean, mean], color=colour, linewidth=1.6)
         if name in wanted:
@@ -245,7 +250,8 @@ def ratio_figure(path, groups, wanted, title, what="layers, sorted within each g
         at += width + 6
     axes.set_yscale("log")
     shown = [v for values in groups.values() for v in values] + [wanted[name] for name in groups if name in wanted] + [1.0]
-    marks = [m for m in (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.5, 2, 3, 5, 10) if 0.9 * min(shown) <= m <= 1.1 * max(shown)]
+    marks = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.5, 2, 3, 5, 10)
+    marks = [m for m in marks if 0.9 * min(shown) <= m <= 1.1 * max(shown)]
     axes.set_yticks(marks, [f"{m:g}" for m in marks])
     axes.minorticks_off()
     axes.axhline(1, color="black", linewidth=0.8)

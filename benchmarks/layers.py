@@ -3,8 +3,8 @@
     python benchmarks/layers.py             say whether layers.csv is what tinyconv.models gives, and count its groups
     python benchmarks/layers.py --write     write it anew
 
-Two convolutions are one layer if channels, plane, filters, kernel, stride, padding and groups agree. Pictures of 224x224 are the layers
-of batch 1, pictures of 32x32 those of batch 64 (AlexNet apart: with 32x32 its last pooling has no window). Groups:
+Two convolutions are one layer if channels, plane, filters, kernel, stride, padding and groups agree. Pictures of 224x224 are
+the layers of batch 1, pictures of 32x32 those of batch 64 (AlexNet apart: with 32x32 its last pooling has no window). Groups:
 
     depthwise        groups == channels, any kernel and stride
     grouped          other groups
@@ -21,8 +21,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-NETWORKS = ("alexnet", "mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "shufflenet_v1", "squeezenet1_1",
-            "resnet18", "vgg16")
+NETWORKS = ("alexnet", "mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "shufflenet_v1",
+            "squeezenet1_1", "resnet18", "vgg16")
 TOO_SMALL = {("alexnet", 32)}                           # pictures that a network cannot take
 BATCH = {224: 1, 32: 64}                                # size of the picture -> batch
 GROUPS = ("depthwise", "pointwise", "3x3 stride 1", "strided, stems", "grouped")
@@ -73,7 +73,8 @@ class Layer(NamedTuple):
     def geometry(self):
         """The same as tinyconv knows it."""
         from tinyconv.formulas import conv2d_geometry
-        return conv2d_geometry((self.n, self.c, self.h, self.h), (self.f, self.c // self.groups, self.k, self.k), self.s, self.p, 1, self.groups)
+        w_shape = self.f, self.c // self.groups, self.k, self.k
+        return conv2d_geometry((self.n, self.c, self.h, self.h), w_shape, *self.more)
 
     @property
     def more(self):
@@ -94,7 +95,7 @@ def channels_last(*arrays):
 
 
 def forward(layer, algorithm="auto", packed=None):
-    """Our forward pass, a function without arguments: x channels-last; weights packed beforehand (None: at batch 1 alone) or each time."""
+    """Our forward pass as a function without arguments; weights packed beforehand (None: at batch 1) or each time."""
     from tinyconv import kernels
     (x,), w = channels_last(layer.arrays()[0]), layer.arrays()[1]
     if not (layer.n == 1 if packed is None else packed):
@@ -103,23 +104,28 @@ def forward(layer, algorithm="auto", packed=None):
     return lambda: plan(x)
 
 
-def from_networks():
+def from_geometry(g):
+    """A Conv2dGeometry as a Layer. Errors: ValueError unless everything is square."""
+    if not (g.h == g.w and g.kh == g.kw and g.sh == g.sw and g.top == g.bottom == g.left == g.right and g.dh == g.dw == 1):
+        raise ValueError(f"not square: {g}")
+    return Layer(g.n, g.c, g.h, g.f, g.kh, g.sh, g.top, g.groups)
+
+
+def from_networks(names=NETWORKS):
     """The layers as tinyconv.models has them, in the networks' order."""
     import tinyconv as tc
     found = {}
     for size, batch in BATCH.items():
-        for name in NETWORKS:
+        for name in names:
             if (name, size) in TOO_SMALL:
                 continue
             g = tc.trace(tc.models.network(name)(rng=0), (1, 3, size, size), check=False)
-            shapes = tc.graph.runner.shapes(g)
+            shapes = tc.graph.runner.shapes(g, batch)
             for node in g.nodes:
                 if node.op == "conv2d":
                     x, w = (shapes[v] for v in node.inputs[:2])
-                    a = tc.formulas.conv2d_geometry(x, w, *(node.attributes[key] for key in ("stride", "padding", "dilation", "groups")))
-                    if not (a.h == a.w and a.kh == a.kw and a.sh == a.sw and a.top == a.bottom == a.left == a.right and a.dh == a.dw == 1):
-                        raise ValueError(f"{name}: {a} is not square")
-                    found.setdefault(Layer(batch, a.c, a.h, a.f, a.kh, a.sh, a.top, a.groups), {})[name] = None
+                    more = (node.attributes[key] for key in ("stride", "padding", "dilation", "groups"))
+                    found.setdefault(from_geometry(tc.formulas.conv2d_geometry(x, w, *more)), {})[name] = None
     return [layer._replace(networks=" ".join(networks)) for layer, networks in found.items()]
 
 
@@ -132,7 +138,7 @@ def as_text(layers):
 
 
 def layers(batch, only="", few=0):
-    """The layers of one batch size from layers.csv, group by group; of groups whose name holds `only`; at most `few` of each, evenly taken.
+    """The layers of one batch size from layers.csv, group by group; of groups whose name holds `only`; at most `few` of each.
 
     Errors: SystemExit if none is left.
     """
@@ -151,7 +157,8 @@ def layers(batch, only="", few=0):
 def options(parser, batch=True):
     """Options of a bench over these layers."""
     if batch:
-        parser.add_argument("--batch", type=int, choices=sorted(BATCH.values()), default=1, help="1: pictures of 224x224 (default); 64: of 32x32")
+        parser.add_argument("--batch", type=int, choices=sorted(BATCH.values()), default=1,
+                            help="1: pictures of 224x224 (default); 64: of 32x32")
     parser.add_argument("--only", default="", metavar="GROUP", help="groups whose name holds this: " + ", ".join(GROUPS))
     parser.add_argument("--few", type=int, default=0, metavar="N", help="at most N layers of each group, for a quick look")
 

@@ -3,18 +3,19 @@
     python benchmarks/roofline.py --figure roofline.png          all parts at batch 1
     python benchmarks/roofline.py --part doubling --few 3        one part
 
-layers     For every layer, on the algorithm selected:  least time = max(FLOP / peak, bytes / bandwidth, launch),  share = least / measured.
-           Peak, bandwidth of a copy with as large a working set, and the cost of a parallel region are measured in the same process
-           (tinyconv.kernels.machine). FLOP are those of the algorithm: Winograd's products, and an instruction of its transforms as one
-           multiply-add. Bytes: input, result, weights (as packed for Winograd), each once. Below 0.6 the row says where the time above
-           the least goes, by measurement; what explains most of it binds:
+layers     For every layer, on the algorithm selected, the least time and the share of it that is reached:
+               least = max(FLOP / peak, bytes / bandwidth, launch),    share = least / measured
+           Peak, bandwidth of a copy with as large a working set, and the cost of a parallel region are measured in the same
+           process (tinyconv.kernels.machine). FLOP are those of the algorithm: Winograd's products, and an instruction of its
+           transforms as one multiply-add. Bytes: input, result, weights (as packed for Winograd), each once. Below 0.6 the row
+           says where the time above the least goes, by measurement; what explains most of it binds:
                call      what is outside the kernel: the same call on the algorithm's smallest convolution, and a launch
                threads   time less what the same work would take were that on one thread shared out evenly
                edges     the part of the register tiles that is edge (counted), at the speed of the peak
                size      time less what an image takes at an eightfold batch: paid once a call within the kernel
                kernel    what these leave unexplained: the loop itself, its loads, stores and waiting
-matmul     1024 x 1024 x 1024 against the peak measured in the same process; MobileNetV2's pointwise shapes against np.matmul, which has a
-           process of its own.
+matmul     1024 x 1024 x 1024 against the peak measured in the same process; MobileNetV2's pointwise shapes against np.matmul,
+           which has a process of its own.
 doubling   One dimension doubled under one algorithm: time / time before, where that is at least 100 microseconds.
 """
 import math
@@ -30,9 +31,11 @@ SMALLEST = {"depthwise": Layer(1, 16, 3, 16, 3, 1, 1, 16), "pointwise": Layer(1,
 SMALL = Layer(1, 16, 3, 16, 3, 1, 1, 1)                                 # of the other algorithms
 GEMM = (1024, 1024, 1024)
 # what is doubled: algorithm, (N, C, H, W, F), K, groups (0: as many as channels)
-BASES = (("pointwise", (1, 128, 28, 28, 128), 1, 1), ("direct", (1, 64, 28, 28, 64), 3, 1), ("direct", (1, 192, 28, 28, 192), 1, 3),
-         ("winograd2", (1, 64, 28, 28, 64), 3, 1), ("winograd4", (1, 64, 28, 28, 64), 3, 1), ("depthwise", (1, 64, 56, 56, 64), 3, 0))
+BASES = (("pointwise", (1, 128, 28, 28, 128), 1, 1), ("direct", (1, 64, 28, 28, 64), 3, 1),
+         ("direct", (1, 192, 28, 28, 192), 1, 3), ("winograd2", (1, 64, 28, 28, 64), 3, 1),
+         ("winograd4", (1, 64, 28, 28, 64), 3, 1), ("depthwise", (1, 64, 56, 56, 64), 3, 0))
 DIMENSIONS = {"batch": (0,), "channels": (1,), "height": (2,), "width": (3,), "filters": (4,)}
+PARTS = ("layers", "matmul", "doubling")
 DIRECTIONS = ("forward", "grad_input", "grad_weight")
 POINTS = 5
 
@@ -135,7 +138,8 @@ def run_ours(given):
     """The parts asked for, one after the other."""
     import tinyconv as tc
     tc.set_num_threads(given.threads)
-    parts = {"layers": lambda: layer_answers(given), "matmul": lambda: matmul_answers(given, tc.kernels.matmul), "doubling": lambda: doubling_answers(given)}
+    parts = {"layers": lambda: layer_answers(given), "matmul": lambda: matmul_answers(given, tc.kernels.matmul),
+             "doubling": lambda: doubling_answers(given)}
     return [answer for part in given.part for answer in parts[part]()], ours_about()
 
 
@@ -148,7 +152,7 @@ ENGINES = {"ours": run_ours, "numpy": run_numpy}
 
 
 def report_layers(answers, given):
-    """Print every layer's share and what binds the low ones -> the table's rows and (group, intensity, FLOP/s, share) of each layer."""
+    """Print every layer's share and what binds the low ones -> the table's rows, and (group, FLOP/byte, FLOP/s, share) each."""
     rows, points = [], []
     for layer, measured, least in zip(layers(given.batch, given.only, given.few), answers[::2], answers[1::2]):
         (algorithm, limit), share, words = least.note, least.seconds / measured.seconds, ""
@@ -156,24 +160,29 @@ def report_layers(answers, given):
             causes = sorted(measured.note.items(), key=lambda item: -item[1])
             words = "; ".join(f"{name} {1e6 * lost:.1f} us" for name, lost in causes[:3] if lost > 0)
         flop, moved = work(layer, algorithm)
-        rows.append([layer.group, layer.name, algorithm, f"{1e6 * measured.seconds:.1f}", f"{1e6 * least.seconds:.1f}", limit, f"{share:.2f}", words])
+        rows.append([layer.group, layer.name, algorithm, f"{1e6 * measured.seconds:.1f}", f"{1e6 * least.seconds:.1f}", limit,
+                     f"{share:.2f}", words])
         points.append((layer.group, flop / moved, flop / measured.seconds, share))
     titles = ["group", "layer", "algorithm", "us", "least us", "limit", "share", "what binds: the time above the least"]
     table(titles, rows)
     reached = sum(share >= SHARE for *_, share in points)
-    print(f"{reached} of {len(points)} layers reach {SHARE} of their roofline: {reached / len(points):.0%}, wanted {PART_OF_LAYERS:.0%}")
+    print(f"{reached} of {len(points)} layers reach {SHARE} of their roofline: {reached / len(points):.0%}, "
+          f"wanted {PART_OF_LAYERS:.0%}")
     return [titles, *rows], points
 
 
 def report_matmul(ours, theirs, peak):
     """Print the products beside the peak and np.matmul."""
-    rows = [["x".join(map(str, shape)), f"{1e6 * a.seconds:.1f}", f"{1e6 * b.seconds:.1f}", f"{2 * math.prod(shape) / a.seconds / 1e9:.1f}",
-             f"{2 * math.prod(shape) / a.seconds / peak:.2f}", f"{a.seconds / b.seconds:.2f}"] for shape, a, b in zip(shapes(), ours, theirs)]
+    rows = []
+    for shape, mine, other in zip(shapes(), ours, theirs):
+        rate = 2 * math.prod(shape) / mine.seconds
+        rows.append(["x".join(map(str, shape)), f"{1e6 * mine.seconds:.1f}", f"{1e6 * other.seconds:.1f}", f"{rate / 1e9:.1f}",
+                     f"{rate / peak:.2f}", f"{mine.seconds / other.seconds:.2f}"])
     table(["product", "ours us", "np.matmul us", "GFLOP/s", "of peak", "ours / np.matmul"], rows)
     print(f"1024 cubed: {rows[0][4]} of the peak, wanted {GEMM_SHARE}")
     slower = [row[0] for row in rows[1:] if float(row[5]) > MATMUL]
-    print(f"slower than np.matmul by more than {MATMUL - 1:.0%}: {len(slower)} of {len(rows) - 1} pointwise shapes of MobileNetV2, wanted none"
-          + ": " * bool(slower) + ", ".join(slower))
+    print(f"slower than np.matmul by more than {MATMUL - 1:.0%}: {len(slower)} of {len(rows) - 1} pointwise shapes of "
+          f"MobileNetV2, wanted none{': ' * bool(slower)}{', '.join(slower)}")
 
 
 def report_doubling(answers, given):
@@ -184,11 +193,14 @@ def report_doubling(answers, given):
         for before, after, shape in zip(times, times[1:], series):
             if before >= FROM_SECONDS:
                 points.append((dimension, before, after / before))
-                rows.append([algorithm, direction, "x".join(map(str, shape)) + f", {k}x{k}" + f" g{groups or shape[1]}" * (groups != 1), dimension,
+                name = "x".join(map(str, shape)) + f", {k}x{k}" + f" g{groups or shape[1]}" * (groups != 1)
+                rows.append([algorithm, direction, name, dimension,
                              f"{1e6 * before:.0f}", f"{1e6 * after:.0f}", f"{after / before:.2f}"])
-    table(["algorithm", "direction", "N x C x H x W x F before", "doubled", "us", "us doubled", "ratio"], sorted(rows, key=lambda row: -float(row[-1]))[:12])
+    rows.sort(key=lambda row: -float(row[-1]))
+    table(["algorithm", "direction", "N x C x H x W x F before", "doubled", "us", "us doubled", "ratio"], rows[:12])
     over = sum(ratio > MOST for *_, ratio in points)
-    print(f"of {len(points)} doublings from {1e6 * FROM_SECONDS:.0f} us on, the largest ratios are above; {over} exceed {MOST}, wanted none")
+    print(f"of {len(points)} doublings from {1e6 * FROM_SECONDS:.0f} us on, the largest ratios are above; {over} exceed {MOST}, "
+          "wanted none")
     return points
 
 
@@ -199,7 +211,7 @@ def draw_roofs(axes, points, limits, colours):
         axes.scatter([p[1] for p in mine], [p[2] / 1e9 for p in mine], s=9, color=colours[group], label=group, zorder=3)
     span = np.geomspace(0.1, 1000, 50)
     for name, style in (("memory", "-"), ("caches", (0, (3, 2)))):
-        axes.plot(span, np.minimum(span * limits[name], limits["peak"]) / 1e9, color="black", linewidth=0.9, linestyle=style, zorder=2)
+        axes.plot(span, np.minimum(span * limits[name], limits["peak"]) / 1e9, color="black", linewidth=0.9, linestyle=style)
         axes.annotate(name, (0.2, 0.2 * limits[name] / 1e9), xytext=(6, -4), textcoords="offset points", fontsize=8, va="top")
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -210,7 +222,8 @@ def draw_shares(axes, points, colours):
     for group in dict.fromkeys(p[0] for p in points):
         mine = sorted(p[3] for p in points if p[0] == group)
         label = f"{group}: {sum(share >= SHARE for share in mine)} of {len(mine)} reach {SHARE}"
-        axes.plot([(i + 0.5) / len(mine) for i in range(len(mine))], mine, color=colours[group], marker="o", markersize=2.5, label=label)
+        places = [(i + 0.5) / len(mine) for i in range(len(mine))]
+        axes.plot(places, mine, color=colours[group], marker="o", markersize=2.5, label=label)
     axes.axhline(SHARE, color="black", linewidth=0.9, linestyle=(0, (3, 2)))
     axes.set_ylim(0, max([1.0, *(1.05 * p[3] for p in points)]))
 
@@ -237,20 +250,21 @@ def figure_of(path, layer_points, doubling_points, limits, batch):
         tc.draw.finish(axes, f"Layers under their roofs, batch {batch}", "FLOP a byte", "GFLOP/s")
         axes = left.pop(0)
         draw_shares(axes, layer_points, colours)
-        tc.draw.finish(axes, "Share of its roofline that each layer reaches", "part of the group's layers", "least time / measured time")
+        tc.draw.finish(axes, "Share of its roofline that each layer reaches", "part of the group's layers", "least time / time")
     if doubling_points:
         axes = left.pop(0)
         draw_doublings(axes, doubling_points, colours)
         tc.draw.finish(axes, "One dimension doubled", "microseconds before", "time / time before")
     for axes in frames:
-        axes.legend(frameon=False, fontsize=8, loc="lower right", ncols=1 + 4 * (axes is frames[-1] and bool(doubling_points)), columnspacing=0.8, handletextpad=0.4)
+        wide = 5 if doubling_points and axes is frames[-1] else 1
+        axes.legend(frameon=False, fontsize=8, loc="lower right", ncols=wide, columnspacing=0.8, handletextpad=0.4)
     tc.draw.save(figure, path)
 
 
 def more_options(parser):
     """What this bench has beside the common options."""
     layer_options(parser)
-    parser.add_argument("--part", nargs="+", choices=("layers", "matmul", "doubling"), default=["layers", "matmul", "doubling"], help="parts to do (default all)")
+    parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS), help="parts to do (default all)")
 
 
 def main():
@@ -259,9 +273,10 @@ def main():
     answers, about = turns(given, ENGINES if "matmul" in given.part else {"ours": run_ours})
     head(given, about)
     ours, peak, layer_points, doubling_points = answers["ours"], about["ours"]["peak"], [], []
+    counts = {"layers": 2 * len(layers(given.batch, given.only, given.few)), "matmul": len(shapes()),
+              "doubling": POINTS * len(doublings(given))}
     for part in given.part:
-        count = {"layers": 2 * len(layers(given.batch, given.only, given.few)), "matmul": len(shapes()), "doubling": POINTS * len(doublings(given))}[part]
-        mine, ours = ours[:count], ours[count:]
+        mine, ours = ours[:counts[part]], ours[counts[part]:]
         if part == "layers":
             rows, layer_points = report_layers(mine, given)
             write_csv(given.csv, rows[0], rows[1:])

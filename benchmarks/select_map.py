@@ -1,19 +1,19 @@
-"""Which algorithm wins where: direct against Winograd's F(2,3) and F(4,3) over channels and size of plane; the constants of a rule of choice.
+"""Which algorithm wins where, direct or Winograd's F(2,3) or F(4,3), over channels and size of plane; the constants of a rule.
 
     python benchmarks/select_map.py --figure map.png                 batch 1, weights packed beforehand
     python benchmarks/select_map.py --batch 64 --direction grad_weight
 
-3x3 windows, stride 1, padding 1, as many filters as channels. Two rules are fitted to what is measured, and their constants printed:
+3x3 windows, stride 1, padding 1, as many filters as channels. Two rules are fitted to what is measured:
 
     by time          the least of     direct        call + a · MACs
-                                      winograd m    call_m + b_m · products + c_m · transformed numbers + d_m · transformed weights
-                     MACs = N H W C F 9, products = tiles C F (m+2)², numbers = tiles (C + F) (m+2)², weights = C F (m+2)²; the constants
-                     by non-negative least squares of relative errors
-    by thresholds    winograd m where min(C, F) >= channels_m and ceil(OH/m) ceil(OW/m) >= tiles_m (of one image: the batch plays no part), the
-                     larger m first; the thresholds of the least loss among those on the grid
+                                      winograd m    call_m + b_m · products + c_m · numbers + d_m · weights (transformed)
+                     MACs = N H W C F 9, products = tiles C F (m+2)², numbers = tiles (C + F) (m+2)², weights = C F (m+2)²; the
+                     constants by non-negative least squares of relative errors
+    by thresholds    winograd m where min(C, F) >= channels_m and ceil(OH/m) ceil(OW/m) >= tiles_m (of one image: the batch
+                     plays no part), the larger m first; the thresholds of the least loss among those on the grid
 
-A rule's loss is the geometric mean of (time of its choice / time of the winner): 1.00 is a rule that is always right. The same is told of
-`kernels.select.choose` as it is, and of always direct.
+A rule's loss is the geometric mean of (time of its choice / time of the winner): 1.00 is a rule that is always right. The same
+is told of `kernels.select.choose` as it is, and of always direct.
 """
 import itertools
 import math
@@ -26,6 +26,7 @@ ALGORITHMS = {"direct": 0, "winograd2": 2, "winograd4": 4}               # name 
 CHANNELS = (8, 16, 32, 64, 128, 256, 512)
 PLANES = {1: (4, 7, 10, 14, 20, 28, 56, 112, 224), 64: (1, 2, 4, 8, 16, 32)}
 MOST_FLOP = 16e9                                                        # larger convolutions are left out
+WINNER = "Who wins"
 DIRECTIONS = ("forward", "grad_input", "grad_weight")
 
 
@@ -66,7 +67,7 @@ ENGINES = {"ours": run_ours}
 
 
 def amounts(layer, m):
-    """What the time of an algorithm is a sum of: calls and MACs of direct, calls, products, transformed numbers and weights of winograd m."""
+    """What an algorithm's time is a sum of: calls and MACs; of Winograd calls, products, transformed numbers and weights."""
     if not m:
         return 1, layer.flop / 2
     points, tiles = (m + layer.k - 1)**2, layer.n * math.ceil(layer.oh / m)**2
@@ -86,9 +87,12 @@ def non_negative(matrix, wanted):
 
 
 def fit(times, layers):
-    """Algorithm -> picoseconds of each of its amounts, fitted to relative errors. times: one dict (algorithm -> seconds) a layer."""
-    return {name: non_negative(np.array([[a / t[name] for a in amounts(layer, m)] for t, layer in zip(times, layers)]), np.ones(len(layers))) * 1e12
-            for name, m in ALGORITHMS.items()}
+    """Algorithm -> picoseconds of each amount, fitted to relative errors. times: a dict (algorithm -> seconds) a layer."""
+    found = {}
+    for name, m in ALGORITHMS.items():
+        matrix = np.array([[amount / t[name] for amount in amounts(layer, m)] for t, layer in zip(times, layers)])
+        found[name] = 1e12 * non_negative(matrix, np.ones(len(layers)))
+    return found
 
 
 def by_time(layer, constants):
@@ -120,31 +124,35 @@ def best_thresholds(times, layers):
 
 
 def figure_of(path, layers, times, maps, given):
-    """One map a rule: channels across, planes upwards, coloured by algorithm; each cell says how much slower than the winner its choice is."""
+    """One map a rule: channels across, planes upwards, coloured by algorithm; how much slower than the winner its choice is."""
     import tinyconv as tc
     colours = dict(zip(ALGORITHMS, tc.draw.canvas.COLOURS))
     planes, channels = sorted({layer.h for layer in layers}), sorted({layer.c for layer in layers})
-    figure, frames = tc.draw.panels(len(maps), size=(1.2 + 0.62 * len(channels), 1.6 + 0.42 * len(planes)), sharey=True)
+    figure, frames = tc.draw.panels(2, 2, size=(1.2 + 0.62 * len(channels), 1.4 + 0.38 * len(planes)), sharey=True)
     for axes, (title, chosen) in zip(frames, maps.items()):
         for layer, t, name in zip(layers, times, chosen):
             at = channels.index(layer.c), planes.index(layer.h)
             axes.bar(at[0], 0.94, 0.94, at[1] - 0.47, color=colours[name], alpha=0.8)
-            text = f"{t['direct'] / t[name]:.2f}" if title == "Who wins" else "" if t[name] == min(t.values()) else f"+{100 * (t[name] / min(t.values()) - 1):.0f}%"
+            lost = t[name] / min(t.values()) - 1
+            text = f"{t['direct'] / t[name]:.2f}" if title == WINNER else f"+{lost:.0%}" * (lost > 0)
             axes.annotate(text, at, ha="center", va="center", fontsize=7, color="white")
-        words = f"{title}\n" + ("how many times faster than direct" if title == "Who wins" else f"loss {loss(times, chosen):.3f}; slower than the winner by")
-        tc.draw.finish(axes, words, "channels and filters", "plane (pixels a side)" * (axes is frames[0]))
+        words = f"loss {loss(times, chosen):.3f}; slower than the winner by"
+        words = "how many times faster than direct" if title == WINNER else words
+        tc.draw.finish(axes, f"{title}\n{words}", "channels and filters", "plane (pixels a side)" * (axes in frames[::2]))
         axes.grid(False)
         axes.set_xticks(range(len(channels)), channels)
         axes.set_yticks(range(len(planes)), planes)
-    figure.legend([frames[0].bar(0, 0, color=colour) for colour in colours.values()], list(colours), loc="outside lower center", ncols=3, frameon=False,
-                  title=f"3x3, batch {given.batch}, {given.direction}, {given.threads} threads", title_fontsize=9)
+    patches = [frames[0].bar(0, 0, color=colour) for colour in colours.values()]
+    title = f"3x3, batch {given.batch}, {given.direction}, {given.threads} threads"
+    figure.legend(patches, list(colours), loc="outside lower center", ncols=3, frameon=False, title=title, title_fontsize=9)
     tc.draw.save(figure, path)
 
 
 def more_options(parser):
     """What this bench has beside the common options."""
-    parser.add_argument("--batch", type=int, choices=sorted(PLANES), default=1, help="1 (default) or 64, each with planes of its own")
-    parser.add_argument("--direction", choices=DIRECTIONS, default="forward", help="default forward; packing is timed in all but forward at batch 1")
+    parser.add_argument("--batch", type=int, choices=sorted(PLANES), default=1, help="1 (default) or 64, each with its planes")
+    parser.add_argument("--direction", choices=DIRECTIONS, default="forward",
+                        help="default forward; packing is timed in all but forward at batch 1")
     parser.add_argument("--few", type=int, default=0, metavar="N", help="about N channels and N planes, for a quick look")
 
 
@@ -156,7 +164,7 @@ def main():
     layers, ours = cells(given), answers["ours"]
     times = [dict(zip(ALGORITHMS, (a.seconds for a in ours[i * len(ALGORITHMS):]))) for i in range(len(layers))]
     constants, thresholds = fit(times, layers), best_thresholds(times, layers)
-    maps = {"Who wins": [min(t, key=t.get) for t in times], "`choose` takes": [a.note for a in ours[::len(ALGORITHMS)]],
+    maps = {WINNER: [min(t, key=t.get) for t in times], "`choose` takes": [a.note for a in ours[::len(ALGORITHMS)]],
             "Rule by time": [by_time(layer, constants) for layer in layers],
             "Rule by thresholds": [by_thresholds(layer, thresholds) for layer in layers]}
     rows = [[layer.c, layer.h, *[f"{1e6 * t[name]:.1f}" for name in ALGORITHMS], *[chosen[i] for chosen in maps.values()]]
@@ -166,12 +174,14 @@ def main():
     write_csv(given.csv, titles, rows)
     for name, numbers in constants.items():
         what = ("a MAC",) if name == "direct" else ("a product", "a transformed number", "a transformed weight")
-        print(f"{name}: {numbers[0] / 1e6:.1f} us a call, " + ", ".join(f"{number:.3g} ps {word}" for number, word in zip(numbers[1:], what)))
+        words = ", ".join(f"{number:.3g} ps {word}" for number, word in zip(numbers[1:], what))
+        print(f"{name}: {numbers[0] / 1e6:.1f} us a call, {words}")
     for name, (channels, tiles) in thresholds.items():
         print(f"{name}: " + ("never" if channels == math.inf else f"channels >= {channels}, tiles of an image >= {tiles}"))
     for title, chosen in {**maps, "always direct": ["direct"] * len(layers)}.items():
-        if title != "Who wins":
-            print(f"{title}: loss {loss(times, chosen):.3f}, at most {max(t[name] / min(t.values()) for t, name in zip(times, chosen)):.2f}")
+        if title != WINNER:
+            worst = max(t[name] / min(t.values()) for t, name in zip(times, chosen))
+            print(f"{title}: loss {loss(times, chosen):.3f}, at most {worst:.2f}")
     if given.figure:
         figure_of(given.figure, layers, times, maps, given)
 

@@ -7,9 +7,10 @@
                          cache serves it (or none); each byte is counted once when read and once when written
     launch      s        a job with nothing to do: announced, taken by every thread, waited for
 
-The best of many runs is taken, not their mean: a limit is what the machine does when nothing disturbs it. Measured once a process and
-thread count, each figure in a fifth of a second, by the same vectors (`simd`) and threads (`threads`) that the kernels are made of.
-Source: Williams, Waterman & Patterson, "Roofline: an insightful visual performance model for multicore architectures" (2009).
+The best of many runs is taken, not their mean: a limit is what the machine does when nothing disturbs it. Measured once a
+process and thread count, each figure in a fifth of a second, by the same vectors (`simd`) and threads (`threads`) that the
+kernels are made of. Source: Williams, Waterman & Patterson, "Roofline: an insightful visual performance model for multicore
+architectures" (2009).
 """
 import time
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from . import layout, threads
 from ._jit import fast
 from .simd import LANES, fma, load, splat, store
 
-SUMS = 12               # running sums: more than a processor's multipliers take at once (2 or 4 by 4 cycles of waiting), fewer than its registers
+SUMS = 12               # running sums: more than the multipliers take at once (2, each 4 cycles deep), fewer than the registers
 STEPS = 100_000         # multiply-adds of each sum in one run, about a tenth of a millisecond and more
 SMALL = 2**14           # bytes of the smallest working set that is measured
 CACHED = 2**18          # bytes of a working set that lies in the threads' own caches: half of the smallest second cache in use
@@ -31,7 +32,7 @@ SECONDS = 0.2           # how long each figure is measured
 
 @fast
 def multiply_adds(lo, hi, x, y, steps):
-    """Tasks: one a thread. y[task] = x + steps · 0.5, number by number, by SUMS · LANES · steps multiply-adds that touch no memory."""
+    """Tasks: one a thread. y[task] = x + steps · 0.5, by SUMS · LANES · steps multiply-adds that touch no memory."""
     half, one = splat(np.float32(0.5)), splat(np.float32(1))
     for task in range(lo, hi):
         a, b, c, d = load(x, 0), load(x, LANES), load(x, 2 * LANES), load(x, 3 * LANES)
@@ -60,7 +61,7 @@ def nothing(lo, hi):
 
 
 def least(kernel, tasks, *arguments, seconds=SECONDS):
-    """Seconds of the fastest run of a kernel over range(tasks) on all threads; the first one, which may compile, is not counted."""
+    """Seconds of the fastest run of a kernel over range(tasks) on all threads, a first one, which may compile, not counted."""
     threads.run(kernel, tasks, *arguments)
     best, stop = np.inf, time.perf_counter() + seconds
     while time.perf_counter() < stop or best == np.inf:
@@ -101,8 +102,8 @@ def peak():
 def bandwidth(nbytes=LARGE):
     """Bytes/s of a copy between two arrays of nbytes/2 each, on all threads: nbytes / seconds.
 
-    nbytes is rounded up to a power of two from SMALL to LARGE: small sets are served by the first cache, large ones by memory. That a
-    line must be read before it is written is not counted. Errors: ValueError if nbytes is negative.
+    nbytes is rounded up to a power of two from SMALL to LARGE: small sets are served by the first cache, large ones by memory.
+    That a line must be read before it is written is not counted. Errors: ValueError if nbytes is negative.
     """
     if nbytes < 0:
         raise ValueError(f"nbytes must be at least 0, not {nbytes}")
@@ -135,8 +136,9 @@ class Machine:
     launch_seconds: float
 
     def __str__(self):
-        return (f"{self.threads} thread{'s' * (self.threads > 1)}: peak {self.peak_flops_per_second / 1e9:.0f} GFLOP/s, copy {self.memory_bytes_per_second / 1e9:.0f} GB/s "
-                f"in memory and {self.cache_bytes_per_second / 1e9:.0f} GB/s in caches, launch {self.launch_seconds * 1e6:.1f} us")
+        return (f"{self.threads} thread{'s' * (self.threads > 1)}: peak {self.peak_flops_per_second / 1e9:.0f} GFLOP/s, "
+                f"copy {self.memory_bytes_per_second / 1e9:.0f} GB/s in memory and {self.cache_bytes_per_second / 1e9:.0f} GB/s "
+                f"in caches, launch {self.launch_seconds * 1e6:.1f} us")
 
 
 def measure():
