@@ -97,12 +97,12 @@ def _tile(p, most=2):
 
 
 def _rooms(p, n, c):
-    """(shape, type) of one pass's scratch: weights and bias in whole vectors, tables and places of a tile, a vector of zeros."""
+    """(shape, type) of one pass's scratch: bias and weights in whole vectors; tables and places of tiles, cut apart so; and the pieces."""
     (_, grid, _, _, (us, vs), _, _), (K, S, ROWS, COLS) = p, _tile(p)
     taps, pieces = len(us) * len(vs), max(1, min(threads.get_num_threads(), n * -(-grid[0] // ROWS)))
     table = taps // (K * K) * ((ROWS - 1) * S + K) * ((COLS - 1) * S + K)
-    return (((taps, _whole(c)), np.float32), ((_whole(c),), np.float32), ((pieces, 2 * max(1, table)), np.int64),
-            ((pieces, 2 * ROWS * COLS), np.int64)), pieces
+    cuts = pieces * 2 * max(1, table), pieces * 2 * ROWS * COLS
+    return ((((taps + 1) * _whole(c),), np.float32), ((sum(cuts),), np.int64)), cuts, pieces
 
 
 @lru_cache(maxsize=4096)
@@ -129,11 +129,11 @@ def workspace_bytes(geometry, direction="forward", dtype=np.float32):
 class _Scheme:
     """One pass as far as shapes tell, made once a geometry and thread count: scratch, which taps where, the kernel's last arguments."""
 
-    def __init__(self, p, n, x_plane, y_plane, c):
+    def __init__(self, p, n, x_plane, y_plane, c, kw):
         origin, grid, step, out_step, (us, vs), rows, columns = p
         K, S, ROWS, COLS = _tile(p)
-        self.rooms, self.pieces = _rooms(p, n, c)
-        self.taps = list(us), list(vs)
+        self.rooms, self.cuts, self.pieces = _rooms(p, n, c)
+        self.taps = np.array([u * kw + v for u in us for v in vs], np.int64)                  # in this order, of w's KH·KW
         self.none = (slice(None), slice(origin[0], None, out_step[0]), slice(origin[1], None, out_step[1])) if not (us and vs) else None
         self.kernel = planes.build(K, S, ROWS, COLS, int(c >= LANES))[0]
         self.rest = (np.zeros(LANES, np.float32), self.pieces, n, c, *x_plane, *grid, *step, np.array(rows, np.int64), np.array(columns, np.int64),
@@ -142,12 +142,13 @@ class _Scheme:
 
     def ready(self, w, bias):
         """Weights (F,KH,KW) and bias laid out in whole vectors, and the tables' memory."""
-        c, (us, vs) = len(w), self.taps
-        packed, start, *tables = (select.scratch(shape, kind) for shape, kind in self.rooms)
+        c, (floats, tables), (a, b) = len(w), (select.scratch(shape, kind) for shape, kind in self.rooms), self.cuts
+        whole = _whole(c)
+        packed, start = floats[whole:].reshape(-1, whole), floats[:whole]
         start[c:], start[:c], packed[:, c:] = 0, 0 if bias is None else bias, 0
         if not self.none:
-            packed[:, :c] = w[:, us][:, :, vs].reshape(c, -1).T                               # (F,KH,KW) -> (taps, F)
-        return packed.reshape(-1), start, tables
+            packed[:, :c] = w.reshape(c, -1).T[self.taps]                                     # (F,KH,KW) -> (taps, F)
+        return floats[whole:], start, (tables[:a].reshape(self.pieces, -1), tables[a:a + b].reshape(self.pieces, -1))
 
     def run(self, memory, x, y, low=-np.inf, high=np.inf):
         """x (N,H,W,F) -> its part of y (N,OH,OW,F), or dy -> dx."""
@@ -163,7 +164,7 @@ class _Scheme:
 def _schemes(g, direction, count):
     """The passes of "forward" or "grad_input" for `count` threads."""
     sizes = ((g.h, g.w), (g.oh, g.ow)) if direction == "forward" else ((g.oh, g.ow), (g.h, g.w))
-    return [_Scheme(p, g.n, *sizes, g.f) for p in _passes(g, direction)]
+    return [_Scheme(p, g.n, *sizes, g.f, g.kw) for p in _passes(g, direction)]
 
 
 class Forward:
