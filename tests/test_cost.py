@@ -228,7 +228,7 @@ def test_shapes_of_a_summary():
     assert cost.summary(g, (3, 3, 8, 8)).macs == 3 * cost.summary(g).macs
     for what, arguments, message in ((model(), (), "must be given for a Module"),
                                      (g, ((1, 3, 9, 9),), r"must be \(N, 3, 8, 8\), as the graph was traced"),
-                                     (g, ((1, 3, 8, 8), "fvcore"), "convention must be one of paper, interior"),
+                                     (g, ((1, 3, 8, 8), "flops"), "convention must be one of paper, interior"),
                                      (model(), ((1, 3, 0, 8),), "positive lengths")):
         with pytest.raises(ValueError, match=message):
             cost.summary(what, *arguments)
@@ -236,12 +236,13 @@ def test_shapes_of_a_summary():
 
 @pytest.mark.small
 def test_the_printed_table():
-    """A line for each row that has parameters or MACs, shares that add up, the totals last; and every line as wide as the
-    head.
-    """
+    """A line for each row that has parameters or MACs, shares that add up, the totals last, in the convention's own word."""
     lines = str(cost.summary(model(), (1, 3, 8, 8))).splitlines()
-    assert lines[0].split() == ["layer", "kind", "output", "params", "MACs", "share"] and len(lines) == 2 + 4 + 2
-    assert [line.split()[0] for line in lines[2:-2]] == ["0.0", "0.1", "1", "4"]
-    assert lines[2].split()[2:] == ["1x8x4x4", "216", "3,456", "58.4%"]
-    assert lines[-1].split() == ["total", "paper", "convention", "549", "5,920"] and len({len(line) for line in lines[:2]}) == 1
+    assert lines[0].split() == ["layer", "kind", "output", "params", "MACs", "bytes", "moved", "share"] and len(lines) == 2 + 4 + 3
+    assert [line.split()[0] for line in lines[2:-3]] == ["0.0", "0.1", "1", "4"]
+    assert lines[2].split()[2:] == ["1x8x4x4", "216", "3,456", "2,144", "58.4%"]            # 4 (192 + 216 + 128) bytes
+    assert lines[-2].split() == ["total", "paper", "convention", "549", "5,920", "7,400"] and len({len(line) for line in lines[:-2]}) == 1
+    assert lines[-1].split("; ") == ["arrays 2,260 bytes", "activations 261, at most 1,280 bytes at a time", "1.7 FLOP a byte moved"]
+    head = str(cost.summary(model(), (1, 3, 8, 8), "torchinfo")).splitlines()[0]
+    assert "mult-adds" in head and "MACs" not in head
     assert "0.0%" not in str(cost.summary(nn.ReLU(), (1, 2, 3, 3))) and cost.summary(nn.ReLU(), (1, 2, 3, 3)).macs == 0
