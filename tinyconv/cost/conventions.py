@@ -36,8 +36,19 @@ class Convention(NamedTuple):
 
     def count(self, row):
         """Operations of one row (`table.Row`), an integer; kinds without a rule count 0."""
-        rule = self.rules.get(_INTEGER.get(row.kind, row.kind))
+        rule = self.rules.get(as_float(row.kind))
         return 0 if rule is None else rule(row)
+
+
+def as_float(kind):
+    """The operation whose counts an integer one has: "qconv2d" counts as "conv2d"."""
+    return _INTEGER.get(kind, kind)
+
+
+def geometry_of(row):
+    """The `Conv2dGeometry` of a convolution's row."""
+    steps = {key: row.attributes[key] for key in ("stride", "padding", "dilation", "groups") if key in row.attributes}
+    return conv2d_geometry(*row.inputs[:2], **steps)
 
 
 def macs(row):
@@ -47,8 +58,7 @@ def macs(row):
 
 def interior_macs(row):
     """Multiply-adds of a convolution without the taps on padding."""
-    steps = {key: row.attributes[key] for key in ("stride", "padding", "dilation", "groups") if key in row.attributes}
-    return conv2d_interior_macs(conv2d_geometry(*row.inputs[:2], **steps))
+    return conv2d_interior_macs(geometry_of(row))
 
 
 def macs_and_bias(row):
