@@ -41,6 +41,14 @@ def test_totals_to_the_unit(name, size, convention, total):
     assert table(name, size).under(convention).macs == total
 
 
+@pytest.mark.parametrize("row", cost.TOOLS, ids=lambda row: f"{row.convention} {row.network}")
+def test_what_tools_print(row):
+    """By the convention that the row names, and by none that counts otherwise."""
+    s = table(row.network, row.size)
+    agreeing = [name for name in cost.CONVENTIONS if row.agrees(s.under(name).macs)]
+    assert row.convention in agreeing and not row.agrees(s.under(row.convention).macs * 1.1) and "conv" not in agreeing[1:]
+
+
 @pytest.mark.parametrize("name, once, twice", [("vgg16", 15.50, 15.52), ("resnet18", 1.82, 1.83), ("resnet50", 4.12, 4.13)])
 def test_ptflops_counts_relu_and_pools_twice(name, once, twice):
     """Its README prints the second column; issues from before 0.7.1 the first. The difference is ReLU and pools, once more."""
@@ -133,7 +141,6 @@ def test_linear_layers_and_products():
         name: {"conv": 0, "thop": 0, "torchinfo": 0, "torch": 240}.get(name, 120) for name in cost.CONVENTIONS}
 
 
-@pytest.mark.small
 def test_integer_networks_count_like_their_float_forms():
     g = tc.trace(models.mobilenet_v2_small(rng=0), (1, 1, 28, 28))
     x = np.random.default_rng(0).random((4, 1, 28, 28), np.float32)

@@ -23,6 +23,7 @@ counts as the module that PyTorch has for it. 1 MAC = 2 FLOPs, though some call 
 from typing import NamedTuple
 
 from ..formulas import conv2d_geometry, conv2d_interior_macs
+from ..models.building import Printed
 from ..ops.table import size
 
 _INTEGER = {"qconv2d": "conv2d", "qlinear": "linear", "qglobal_average_pool": "adaptive_avg_pool2d"}      # counted as their float forms
@@ -104,6 +105,18 @@ CONVENTIONS = {
     "torchinfo": Convention("mult-adds", {"conv2d": macs_and_bias, "linear": _parameters, "batch_norm": _parameters}),
     "torch": Convention("FLOPs", {kind: lambda row: 2 * row.counts.macs for kind in _LAYERS}),
 }
+
+# what tools print of networks, and where; what papers print of them stands on the networks' own pages
+TOOLS = (
+    Printed("resnet50", "macs", "8178368512", "torch 2.13, flop_counter", "torch"),
+    Printed("mobilenet_v2", "macs", "601548544", "torch 2.13, flop_counter", "torch"),
+    Printed("resnet50", "macs", "4.13 G", "ptflops README", "ptflops"),
+    Printed("resnet18", "macs", "1.83 G", "ptflops README", "ptflops"),
+    Printed("vgg16", "macs", "15.52 G", "ptflops README", "ptflops"),
+    Printed("resnet50", "macs", "4.12 G", "ptflops, issues 76 and 94", "ptflops_0_7_0"),
+    Printed("resnet18", "macs", "1.822177768 G", "Torch-Pruning README", "ptflops_0_7_0"),
+    Printed("resnet50", "macs", "4.09 G", "torchinfo's tests: 8.18 G for two pictures", "torchinfo"),
+)
 
 
 def convention(name):
