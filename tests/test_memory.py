@@ -134,3 +134,37 @@ def test_activations(name, exact, printed):
     with nn.init.undrawn():
         s = cost.summary(models.network(name)(), (1, 3, 224, 224))
     assert s.activations == exact and round(exact / 1e6, 1) == printed
+
+
+# ---- energy -------------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.small
+def test_the_bill_by_hand():
+    """A convolution with bias, BatchNorm, ReLU, a pool: every operation at its price, every byte at that of its place."""
+    net = nn.Sequential(nn.Conv2d(2, 4, 3, rng=0), nn.BatchNorm2d(4), nn.ReLU(), nn.AvgPool2d(2), nn.MaxPool2d(2))
+    s = cost.summary(net.eval(), (1, 2, 6, 6))
+    multiplications = 1152 + 64 + 16                                         # MACs; BatchNorm; an average's division
+    additions = 1152 + 64 + 64 + 64 + 48 + 12                                # MACs; bias; BatchNorm; ReLU; averages; maxima
+    for place, picojoules in (("memory", 160), ("cache", 1.25)):
+        bill = cost.joules(s, place)
+        assert bill.arithmetic_joules == pytest.approx((3.7 * multiplications + 0.9 * additions) * 1e-12, rel=1e-14)
+        assert bill.memory_joules == pytest.approx(picojoules * s.moved_bytes * 1e-12, rel=1e-14)
+        assert bill.joules == bill.arithmetic_joules + bill.memory_joules
+    with pytest.raises(ValueError, match="place must be one of memory, cache, not 'disk'"):
+        cost.joules(s, "disk")
+    with pytest.raises(ValueError, match="computes in float64; there are prices for float32, float16, int8"):
+        cost.joules(cost.summary(nn.Conv2d(2, 4, 3, rng=0).to(np.float64), (1, 2, 6, 6)))
+
+
+@pytest.mark.small
+def test_what_memory_costs():
+    """A thousand million weights read from memory twenty times a second are 12.8 W (Han et al. 2015, introduction [mem])."""
+    assert 20 * 1e9 * 4 * cost.energy.BYTE_PICOJOULES["memory"] * 1e-12 == pytest.approx(12.8)
+    assert round(4 * cost.energy.BYTE_PICOJOULES["memory"] / cost.energy.MULTIPLY_PICOJOULES["float32"]) == 173
+    g = traced(nn.Sequential(nn.Conv2d(16, 16, 3, padding=1, bias=False, rng=0), nn.Conv2d(16, 16, 3, padding=1, bias=False, rng=0)), (1, 16, 8, 8))
+    q = tc.apply.quantize(g, np.random.default_rng(0).standard_normal((4, 16, 8, 8)).astype(np.float32))
+    floats, integers = ([row for row in cost.summary(h).rows if row.counts.macs] for h in (g, q))
+    for a, b in zip(floats, integers):
+        ratio = (a.counts.macs * 4.6) / (b.counts.macs * 0.3)
+        assert a.macs == b.macs and ratio == pytest.approx(15.33, abs=0.01) and 3.5 < a.moved_bytes / b.moved_bytes < 4
+    assert cost.joules(cost.summary(q)).joules < cost.joules(cost.summary(g)).joules
