@@ -1,0 +1,146 @@
+"""What this machine can do, measured: the three limits that the time of every kernel is held against.
+
+    seconds >= max(FLOP / peak, bytes / bandwidth(bytes), launch)                  the roofline, `least_seconds`
+
+    peak        FLOP/s   fused multiply-adds between registers alone, on all threads: nothing is loaded, nothing is stored
+    bandwidth   bytes/s  one array copied to another, on all threads; both together are the working set, whose size decides which
+                         cache serves it (or none); each byte is counted once when read and once when written
+    launch      s        a job with nothing to do: announced, taken by every thread, waited for
+
+The best of many runs is taken, not their mean: a limit is what the machine does when nothing disturbs it. Measured once a
+process and thread count, each figure in a fifth of a second, by the same vectors (`simd`) and threads (`threads`) that the
+kernels are made of. Source: Williams, Waterman & Patterson, "Roofline: an insightful visual performance model for multicore
+architectures" (2009).
+"""
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from . import layout, threads
+from ._jit import fast
+from .simd import LANES, fma, load, splat, store
+
+SUMS = 12               # running sums: more than the multipliers take at once (2, each 4 cycles deep), fewer than the registers
+STEPS = 100_000         # multiply-adds of each sum in one run, about a tenth of a millisecond and more
+SMALL = 2**14           # bytes of the smallest working set that is measured
+CACHED = 2**18          # bytes of a working set that lies in the threads' own caches: half of the smallest second cache in use
+LARGE = 2**28           # bytes of a working set that no cache holds
+SECONDS = 0.2           # how long each figure is measured
+
+
+@fast
+def multiply_adds(lo, hi, x, y, steps):
+    """Tasks: one a thread. y[task] = x + steps · 0.5, by SUMS · LANES · steps multiply-adds that touch no memory."""
+    half, one = splat(np.float32(0.5)), splat(np.float32(1))
+    for task in range(lo, hi):
+        a, b, c, d = load(x, 0), load(x, LANES), load(x, 2 * LANES), load(x, 3 * LANES)
+        e, f, g, h = load(x, 4 * LANES), load(x, 5 * LANES), load(x, 6 * LANES), load(x, 7 * LANES)
+        i, j, k, m = load(x, 8 * LANES), load(x, 9 * LANES), load(x, 10 * LANES), load(x, 11 * LANES)
+        for _ in range(steps):
+            a, b, c, d = fma(half, one, a), fma(half, one, b), fma(half, one, c), fma(half, one, d)
+            e, f, g, h = fma(half, one, e), fma(half, one, f), fma(half, one, g), fma(half, one, h)
+            i, j, k, m = fma(half, one, i), fma(half, one, j), fma(half, one, k), fma(half, one, m)
+        at = task * SUMS * LANES
+        for q, v in enumerate((a, b, c, d, e, f, g, h, i, j, k, m)):
+            store(y, at + q * LANES, v)
+
+
+@fast
+def copies(lo, hi, x, y, times):
+    """Tasks: vectors. y = x, so many times over."""
+    for _ in range(times):
+        for task in range(lo, hi):
+            store(y, task * LANES, load(x, task * LANES))
+
+
+@fast
+def nothing(lo, hi):
+    """A job that is done as soon as it is taken."""
+
+
+def least(kernel, tasks, *arguments, seconds=SECONDS):
+    """Seconds of the fastest run of a kernel over range(tasks) on all threads, a first one, which may compile, not counted."""
+    threads.run(kernel, tasks, *arguments)
+    best, stop = np.inf, time.perf_counter() + seconds
+    while time.perf_counter() < stop or best == np.inf:
+        begin = time.perf_counter()
+        threads.run(kernel, tasks, *arguments)
+        best = min(best, time.perf_counter() - begin)
+    return best
+
+
+@lru_cache(maxsize=None)
+def _peak(count):
+    x, y = layout.room(SUMS * LANES), layout.room(count * SUMS * LANES)
+    x[:] = np.arange(x.size)
+    return 2 * SUMS * LANES * STEPS * count / least(multiply_adds, count, x, y, STEPS)
+
+
+@lru_cache(maxsize=None)
+def _bandwidth(count, nbytes):
+    x, y = layout.room(nbytes // 8), layout.room(nbytes // 8)
+    x[:], y[:] = 1, 0
+    times = max(1, LARGE // 64 // nbytes)
+    return times * nbytes / least(copies, x.size // LANES, x, y, times)
+
+
+@lru_cache(maxsize=None)
+def _launch(count):
+    return least(nothing, count)
+
+
+def peak():
+    """FLOP/s of fused multiply-adds on all threads: 2 · LANES · SUMS · STEPS · threads / seconds; an fma counts as two.
+
+    SUMS chains of multiply-adds, none waiting for another, keep the multipliers full; the loop reads and writes no memory.
+    """
+    return _peak(threads.get_num_threads())
+
+
+def bandwidth(nbytes=LARGE):
+    """Bytes/s of a copy between two arrays of nbytes/2 each, on all threads: nbytes / seconds.
+
+    nbytes is rounded up to a power of two from SMALL to LARGE: small sets are served by the first cache, large ones by memory.
+    That a line must be read before it is written is not counted. Errors: ValueError if nbytes is negative.
+    """
+    if nbytes < 0:
+        raise ValueError(f"nbytes must be at least 0, not {nbytes}")
+    return _bandwidth(threads.get_num_threads(), 1 << (min(max(int(nbytes), SMALL), LARGE) - 1).bit_length())
+
+
+def launch_seconds():
+    """Seconds of a parallel region with nothing in it: what `threads.run` costs, by the caller's clock."""
+    return _launch(threads.get_num_threads())
+
+
+def least_seconds(flop, nbytes):
+    """(seconds, limit): the least time of a kernel that does `flop` operations and moves `nbytes`, and which limit sets it.
+
+        seconds = max(flop / peak, nbytes / bandwidth(nbytes), launch)         limit: "arithmetic", "memory" or "launch"
+
+    nbytes counts each value once; a set that fits a cache is taken to lie there already.
+    """
+    return max((flop / peak(), "arithmetic"), (nbytes / bandwidth(nbytes), "memory"), (launch_seconds(), "launch"))
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The limits as measured on so many threads; print it."""
+
+    threads: int
+    peak_flops_per_second: float
+    memory_bytes_per_second: float
+    cache_bytes_per_second: float
+    launch_seconds: float
+
+    def __str__(self):
+        return (f"{self.threads} thread{'s' * (self.threads > 1)}: peak {self.peak_flops_per_second / 1e9:.0f} GFLOP/s, "
+                f"copy {self.memory_bytes_per_second / 1e9:.0f} GB/s in memory and {self.cache_bytes_per_second / 1e9:.0f} GB/s "
+                f"in caches, launch {self.launch_seconds * 1e6:.1f} us")
+
+
+def measure():
+    """The machine as it is with the present number of threads, each figure measured once in a process -> Machine."""
+    return Machine(threads.get_num_threads(), peak(), bandwidth(LARGE), bandwidth(CACHED), launch_seconds())
