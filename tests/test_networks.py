@@ -6,8 +6,8 @@ import pytest
 import reduced
 
 import tinyconv as tc
-from tinyconv import cost, data, models, nn, optim
-from tinyconv import functional as F
+from tinyconv import cost, data, models, nn
+from tinyconv.recipes import exercising
 
 @pytest.fixture(scope="module")
 def pictures():
@@ -25,13 +25,7 @@ def test_a_member_of_each_family_learns(name, pictures):
     model, (channels, size, _) = reduced.member(name)
     x, labels = pictures
     x = np.repeat(np.repeat(x, 2, axis=2), 2, axis=3) if size == 64 else x[:, :channels]
-    losses, optimizer = [], optim.Adam(model.parameters(), lr=2e-3)
-    for _ in range(30):
-        optimizer.zero_grad()
-        loss = F.cross_entropy(model(tc.Tensor(x)), labels)
-        loss.backward()
-        optimizer.step()
-        losses.append(float(loss.data))
+    losses = exercising.losses(model, x, labels)
     assert np.isfinite(losses).all() and np.mean(losses[-3:]) < 0.9 * np.mean(losses[:3]), losses
 
 

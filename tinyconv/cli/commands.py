@@ -1,4 +1,4 @@
-"""What can be said on the command line: demo, summary, warmup."""
+"""What can be said on the command line: demo, summary, verify, warmup."""
 import argparse
 import sys
 import time
@@ -22,10 +22,17 @@ def _demo(options):
 
 
 def _summary(options):
-    from .. import cost, models
+    from .. import cost, models, nn
+    cost.convention(options.convention)                                                # refused before anything is built
     shape = options.input or models.input_shape(options.network)
-    model = models.network(options.network)(in_channels=shape[1], rng=0)
+    with nn.init.undrawn():
+        model = models.network(options.network)(in_channels=shape[1])
     print(cost.summary(model, shape, convention=options.convention))
+
+
+def _verify(options):
+    from ..recipes import verifying
+    return int(not all(line.equal for line in verifying.run(options.full)))
 
 
 def _warmup(options):
@@ -57,8 +64,14 @@ def parser():
     add.add_argument("network", help="a name in tinyconv.models, such as mobilenet_v2")
     add.add_argument("--input", type=_input_shape, help="C,H,W or N,C,H,W (default: the picture of its published counts, "
                                                                 "3,224,224 for most; small forms 1,28,28)")
-    add.add_argument("--convention", default="paper", choices=("paper", "interior"), help="what counts as a multiply-add (default paper)")
+    add.add_argument("--convention", default="paper", help="what counts: paper (default), interior (taps on padding left out), conv, bias, squeeze, "
+                                                           "or as a tool has it: fvcore, ptflops, ptflops_0_7_0, thop, torchinfo, torch")
     add.set_defaults(run=_summary)
+    add = commands.add_parser("verify", help="every count three times: by formula, executed, as published",
+                              description="Prints for every network, algorithm and transform: formula, executed, published, equal or not; half a minute. "
+                                          "Exit code 1 if anything is not equal.")
+    add.add_argument("--full", action="store_true", help="run every layer of every network at its real size, and train them all: a few minutes")
+    add.set_defaults(run=_verify)
     add = commands.add_parser("warmup", help="compile all kernels once, so that later processes start at once",
                               description="Runs one small training step and one integer network; compiled kernels are kept in the cache folder.")
     add.set_defaults(run=_warmup)
@@ -66,14 +79,13 @@ def parser():
 
 
 def main(arguments=None):
-    """Run one command; returns the exit code. Errors of input are one line on stderr, exit code 2."""
+    """Run one command; returns the exit code: its own, 0 if it has none. Errors of input are one line on stderr, exit code 2."""
     options = parser().parse_args(arguments)
     try:
-        options.run(options)
+        return options.run(options) or 0
     except (ValueError, TypeError, OSError) as error:
         print(f"tinyconv {options.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130
-    return 0

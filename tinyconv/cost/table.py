@@ -1,26 +1,28 @@
-"""What a network costs, layer by layer, in closed form: parameters, multiply-adds, other operations, bytes.
+"""What a network costs, layer by layer, in closed form: parameters, operations, and bytes.
 
-Conventions (one row a node; totals are sums of rows)
-    "paper"       MACs of convolution and linear layers, padding taps counted, bias, BatchNorm, activations and pooling not: what
-                  papers print. 1 MAC = 2 FLOPs.
-    "interior"    the same without the taps that fall on zero padding: the multiplications a program cannot avoid.
+One row a node of the graph: kind, shapes, parameters and counts; everything else is a sum over rows. Which operations are called
+multiply-adds is a convention, and the same rows can be read by any of them (page `conventions`; "paper" is meant where none is named).
 Counts are for one picture if the batch is 1, and in proportion to it. Parameters are counted once, BatchNorm's γ and β included,
-running statistics not.
+running statistics not. Bytes moved are those of every input, weight and output of a node, each number once: the least that must
+pass between memory and processor if nothing stays there between two nodes. Views (page `memory`) move nothing.
 """
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .. import graph as graphs
-from ..formulas import conv2d_geometry, conv2d_interior_macs
 from ..graph.tracing import input_shapes
 from ..ops import Counts, lookup
 from ..ops.table import size
-
-CONVENTIONS = ("paper", "interior")
+from .conventions import CONVENTIONS, convention as _convention
+from .memory import ITEMSIZE, VIEWS, dtypes, peak
 
 
 @dataclass(frozen=True)
 class Row:
-    """One node: where it stands, what it is, the shape of its result, and its counts."""
+    """One node: where it stands, what it is, the shape of its result, what it counts; the shapes and attributes that this came from.
+
+    `macs` are by the summary's convention, `counts` the operations executed by kind (padding taps counted), `array_bytes` those of
+    its parameters and buffers, `dtype` that of its result; `inputs` has None for a number or an argument left out.
+    """
 
     name: str
     kind: str
@@ -29,38 +31,119 @@ class Row:
     macs: int
     counts: Counts
     array_bytes: int
+    moved_bytes: int
+    dtype: str
+    inputs: tuple
+    attributes: dict
+
+    @property
+    def flop(self):
+        """Floating-point operations, 2 a MAC, whatever the convention: the numerator of arithmetic intensity."""
+        return 2 * self.counts.macs + sum(self.counts[1:])
+
+    @property
+    def intensity(self):
+        """Operations for each byte moved: flop / moved_bytes; 0 where nothing moves."""
+        return self.flop / self.moved_bytes if self.moved_bytes else 0.0
+
+
+def _sum(field):
+    return property(lambda self: sum(getattr(row, field) for row in self.rows), doc=f"Sum of the rows' {field}.")
 
 
 @dataclass(frozen=True)
 class Summary:
-    """All rows of a network, and their sums: `.params`, `.macs`, `.array_bytes`. Printing it gives the table."""
+    """All rows of a network and their sums: `.params`, `.macs`, `.array_bytes`, `.moved_bytes`, `.flop`. Printing it gives the table.
+
+    `peak_bytes`: the most that activations take at one time (page `memory`).
+    """
 
     rows: tuple
     convention: str
+    peak_bytes: int
 
-    params = property(lambda self: sum(row.params for row in self.rows))
-    macs = property(lambda self: sum(row.macs for row in self.rows))
-    array_bytes = property(lambda self: sum(row.array_bytes for row in self.rows))
+    params, macs, array_bytes, moved_bytes, flop = map(_sum, ("params", "macs", "array_bytes", "moved_bytes", "flop"))
+
+    @property
+    def norm_params(self):
+        """BatchNorm's γ and β, which some authors leave out of their parameters."""
+        return sum(row.params for row in self.rows if row.kind == "batch_norm")
+
+    @property
+    def activations(self):
+        """Numbers that convolution and linear layers put out (Radosavovic et al. 2020, section 3; fvcore's activation count)."""
+        return sum(size(row.shape) for row in self.rows if row.counts.macs)
+
+    @property
+    def intensity(self):
+        """Operations for each byte moved, all rows together."""
+        return self.flop / self.moved_bytes if self.moved_bytes else 0.0
+
+    def under(self, convention):
+        """The same table with `macs` by another convention. Errors: ValueError for an unknown one.
+
+        >>> s = tc.cost.summary(tc.nn.Conv2d(8, 8, 3, padding=1, rng=0), (1, 8, 4, 4))
+        >>> {name: s.under(name).macs for name in ("paper", "interior", "bias", "torch")}
+        {'paper': 9216, 'interior': 6400, 'bias': 9344, 'torch': 18432}
+        """
+        rule = _convention(convention)
+        return replace(self, convention=convention, rows=tuple(replace(row, macs=rule.count(row)) for row in self.rows))
+
+    def counted(self, quantity, convention):
+        """What a printed number is about (`models.building.Printed`): "macs" by a convention, "params" of "all" or with "no norm".
+
+        Errors: ValueError for another quantity or convention.
+        """
+        known = {("params", "all"): self.params, ("params", "no norm"): self.params - self.norm_params}
+        if (quantity, convention) in known:
+            return known[quantity, convention]
+        if quantity != "macs":
+            raise ValueError(f'quantity must be "macs", or "params" with convention "all" or "no norm", not {quantity!r}, {convention!r}')
+        return self.under(convention).macs
 
     def __str__(self):
-        width = max([len(row.name) for row in self.rows] + [5])
-        head = f"{'layer':<{width}}  {'kind':<20}  {'output':<20}  {'params':>11}  {'MACs':>14}  {'share':>6}"
+        rows = [row for row in self.rows if row.params or row.macs]
+        unit, wide = CONVENTIONS[self.convention].unit, max([len(row.name) for row in rows] + [5])
+        head = f"{'layer':<{wide}}  {'kind':<20}  {'output':<16}  {'params':>11}  {unit:>15}  {'bytes moved':>13}  {'share':>6}"
         lines = [head, "-" * len(head)]
-        for row in self.rows:
-            if row.params or row.macs:
-                share = f"{row.macs / self.macs:.1%}" if self.macs else ""
-                shape = "x".join(map(str, row.shape))
-                lines.append(f"{row.name:<{width}}  {row.kind:<20}  {shape:<20}  {row.params:>11,}  {row.macs:>14,}  {share:>6}")
-        total = f"{'total':<{width}}  {self.convention + ' convention':<42}  {self.params:>11,}  {self.macs:>14,}"
-        return "\n".join([*lines, "-" * len(head), total])
+        for row in rows:
+            share, shape = f"{row.macs / self.macs:.1%}" if self.macs else "", "x".join(map(str, row.shape))
+            lines.append(f"{row.name:<{wide}}  {row.kind:<20}  {shape:<16}  {row.params:>11,}  {row.macs:>15,}  {row.moved_bytes:>13,}  {share:>6}")
+        total = f"{'total':<{wide}}  {self.convention + ' convention':<38}  {self.params:>11,}  {self.macs:>15,}  {self.moved_bytes:>13,}"
+        below = (f"arrays {self.array_bytes:,} bytes; activations {self.activations:,}, at most {self.peak_bytes:,} bytes at a time; "
+                 f"{self.intensity:.1f} FLOP a byte moved")
+        return "\n".join([*lines, "-" * len(head), total, below])
 
 
-def _macs(node, shapes, counts, convention):
-    if convention == "paper" or node.op not in ("conv2d", "qconv2d"):
-        return counts.macs
-    x, w = (shapes[name] for name in node.inputs[:2])
-    steps = {key: node.attributes[key] for key in ("stride", "padding", "dilation", "groups") if key in node.attributes}
-    return conv2d_interior_macs(conv2d_geometry(x, w, **steps))
+def graph_of(model_or_graph, input_shape=None):
+    """(Graph, batch size) of a Module seen with input_shape (N,C,H,W), of a Network, or of a Graph (whose own shape it must be).
+
+    Nothing is computed: a Module is traced on shapes alone. Errors: ValueError for a shape that is missing or not the graph's.
+    """
+    g = model_or_graph.structure if isinstance(model_or_graph, graphs.Network) else model_or_graph
+    if not isinstance(g, graphs.Graph):
+        if input_shape is None:
+            raise ValueError("input_shape must be given for a Module: (N, C, H, W)")
+        g = graphs.trace(g, input_shape, check=False)
+    given = [] if input_shape is None else input_shapes(input_shape)
+    for (name, shape), own in zip(g.inputs.items(), given):
+        if own[1:] != tuple(shape):
+            wanted = f"(N, {', '.join(map(str, shape))}), as the graph was traced"
+            raise ValueError(f"input_shape of {name!r} must be {wanted}, not {own}")
+    return g, given[0][0] if given else 1
+
+
+def _row(node, g, shapes, kinds, own, rule):
+    """One node's row. own: the parameters and buffers that no node before it has used."""
+    op = lookup(node.op)
+    made = [shapes[name] for name in node.outputs]
+    inputs = tuple(tuple(shapes[v]) if isinstance(v, str) else None for v in node.inputs)
+    counts = op.counts(list(inputs), made[0] if len(made) == 1 else made, **node.attributes)
+    results = [name for i, name in enumerate(node.outputs) if i not in {source for source, _ in op.updates}]
+    moved = 0 if node.op in VIEWS else sum(size(shapes[v]) * ITEMSIZE[kinds[v]] for v in (*dict.fromkeys(node.values()), *results))
+    row = Row(node.module or node.outputs[0], node.op, tuple(made[0]), sum(g.parameters[v].size for v in own if v in g.parameters), 0,
+              counts, sum(g.array(v).nbytes for v in own), moved, kinds[node.outputs[0]], inputs, node.attributes)
+    return replace(row, macs=rule.count(row))
 
 
 def summary(model_or_graph, input_shape=None, convention="paper"):
@@ -72,30 +155,14 @@ def summary(model_or_graph, input_shape=None, convention="paper"):
     >>> tc.cost.summary(tc.models.mobilenet_v2(rng=0), (1, 3, 224, 224)).macs
     300774272
     """
-    if convention not in CONVENTIONS:
-        raise ValueError(f"convention must be one of {', '.join(CONVENTIONS)}, not {convention!r}")
-    g = model_or_graph.structure if isinstance(model_or_graph, graphs.Network) else model_or_graph
-    if not isinstance(g, graphs.Graph):
-        if input_shape is None:
-            raise ValueError("input_shape must be given for a Module: (N, C, H, W)")
-        g = graphs.trace(g, input_shape, check=False)
-    given = [] if input_shape is None else input_shapes(input_shape)
-    for (name, shape), own in zip(g.inputs.items(), given):
-        if own[1:] != tuple(shape):
-            wanted = f"(N, {', '.join(map(str, shape))}), as the graph was traced"
-            raise ValueError(f"input_shape of {name!r} must be {wanted}, not {own}")
-    shapes = graphs.shapes(g, batch=given[0][0] if given else 1)
-    rows, seen = [], set()
+    rule = _convention(convention)
+    g, batch = graph_of(model_or_graph, input_shape)
+    shapes, kinds, rows, seen = graphs.shapes(g, batch=batch), dtypes(g), [], set()
     for node in g.nodes:
-        made = [shapes[name] for name in node.outputs]
-        counts = lookup(node.op).counts([shapes[v] if isinstance(v, str) else None for v in node.inputs],
-                                        made[0] if len(made) == 1 else made, **node.attributes)
         own = [v for v in node.values() if v in g.parameters or v in g.buffers]
         own = [v for v in dict.fromkeys(own) if not (v in seen or seen.add(v))]
-        params = sum(g.parameters[v].size for v in own if v in g.parameters)
-        macs, held = _macs(node, shapes, counts, convention), sum(g.array(v).nbytes for v in own)
-        rows.append(Row(node.module or node.outputs[0], node.op, tuple(made[0]), params, macs, counts, held))
-    return Summary(tuple(rows), convention)
+        rows.append(_row(node, g, shapes, kinds, own, rule))
+    return Summary(tuple(rows), convention, peak(g, batch).bytes)
 
 
 def params(graph):

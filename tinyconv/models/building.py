@@ -11,10 +11,8 @@ class Printed(NamedTuple):
 
     network, options, size   the builder, what it is given, and the pictures' height and width
     quantity, text           "macs" or "params", and what is printed: "569 M"
-    convention               "conv + linear" (padding taps counted; no bias, BatchNorm, activation, pooling); "conv" (no linear
-                             layer either); "conv + linear + bias" (an addition an output of a layer with bias); "conv + linear +
-                             squeeze and scale" (squeeze-excitation's averages and products); for params "all", or "no norm"
-                             (without BatchNorm's γ and β)
+    convention               one of `tinyconv.cost.CONVENTIONS` ("paper": convolution and linear layers, padding taps counted); for params
+                             "all", or "no norm" (without BatchNorm's γ and β)
     rounding                 "nearest", "down" where digits were cut off, "up" where the next one is printed
     source                   where it stands; [mem] marks a figure quoted from memory
     """
@@ -23,7 +21,7 @@ class Printed(NamedTuple):
     quantity: str
     text: str
     source: str
-    convention: str = "conv + linear"
+    convention: str = "paper"
     size: int = 224
     options: dict = {}
     rounding: str = "nearest"

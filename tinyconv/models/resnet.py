@@ -48,7 +48,7 @@ PRINTED = tuple(
         ("resnet152", "11.514 G"))]
     + [Printed(name, "params", text, "He et al. 2016, Table 6", "all", 32) for name, text in (
         ("resnet20", "0.27 M"), ("resnet32", "0.46 M"), ("resnet44", "0.66 M"), ("resnet56", "0.85 M"), ("resnet110", "1.7 M"))]
-    + [Printed("se_resnet50", "macs", "3.87 G", "Hu et al. 2018, Table 2 [mem]", "conv + linear + squeeze and scale")]
+    + [Printed("se_resnet50", "macs", "3.87 G", "Hu et al. 2018, Table 2 [mem]", "squeeze")]
     + [Printed(name, "params", str(PUBLISHED[name]["params"]), "torchvision resnet.py", "all")
        for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")])
 

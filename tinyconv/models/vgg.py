@@ -30,7 +30,7 @@ PRINTED = tuple(
                                                                              ("vgg16_bn", "15.47 G"), ("vgg19_bn", "19.632 G"))]
     + [Printed("vgg16", "params", "138 M", "Simonyan & Zisserman 2015, Table 2 [mem]", "all"),
        Printed("vgg19", "params", "144 M", "Simonyan & Zisserman 2015, Table 2 [mem]", "all"),
-       Printed("vgg16", "macs", "15484 M", "Kim et al. 2016, Table 2 [mem]", "conv + linear + bias")])
+       Printed("vgg16", "macs", "15484 M", "Kim et al. 2016, Table 2 [mem]", "bias")])
 
 
 class VGG(nn.Module):

@@ -5,7 +5,9 @@
 fan_in = (C/G) KH KW numbers go into one output, fan_out = F KH KW in PyTorch's convention (per group: F/G in truth).
 A uniform distribution on [-a, a] has variance a²/3. `rng`: None (fresh), a seed, or a numpy.random.Generator.
 """
+import contextlib
 import math
+import threading
 
 import numpy as np
 
@@ -43,9 +45,36 @@ def _fan(shape, mode):
     return fans(shape)[mode == "fan_out"]
 
 
+_here = threading.local()
+
+
+@contextlib.contextmanager
+def undrawn():
+    """Inside, weights begin as zeros in this thread and nothing is drawn: for networks that are counted and never run.
+
+    >>> with undrawn():
+    ...     tc.nn.Linear(3, 2, bias=False).weight.data.tolist()
+    [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    """
+    before, _here.undrawn = getattr(_here, "undrawn", False), True
+    try:
+        yield
+    finally:
+        _here.undrawn = before
+
+
 def normal(shape, std=1.0, rng=None, dtype=np.float32):
     """Normal numbers of standard deviation `std`."""
+    if getattr(_here, "undrawn", False):
+        return np.zeros(shape, dtype)
     return (np.random.default_rng(rng).standard_normal(shape) * std).astype(dtype)
+
+
+def uniform(shape, bound, rng=None, dtype=np.float32):
+    """Uniform numbers on ± bound."""
+    if getattr(_here, "undrawn", False):
+        return np.zeros(shape, dtype)
+    return np.random.default_rng(rng).uniform(-bound, bound, shape).astype(dtype)
 
 
 def kaiming_normal(shape, a=0.0, mode="fan_in", nonlinearity="leaky_relu", rng=None, dtype=np.float32):
@@ -55,8 +84,7 @@ def kaiming_normal(shape, a=0.0, mode="fan_in", nonlinearity="leaky_relu", rng=N
 
 def kaiming_uniform(shape, a=0.0, mode="fan_in", nonlinearity="leaky_relu", rng=None, dtype=np.float32):
     """Uniform numbers on ± gain sqrt(3 / fan)."""
-    bound = gain_of(nonlinearity, a) * math.sqrt(3 / _fan(shape, mode))
-    return np.random.default_rng(rng).uniform(-bound, bound, shape).astype(dtype)
+    return uniform(shape, gain_of(nonlinearity, a) * math.sqrt(3 / _fan(shape, mode)), rng, dtype)
 
 
 def xavier_normal(shape, gain=1.0, rng=None, dtype=np.float32):
@@ -66,5 +94,4 @@ def xavier_normal(shape, gain=1.0, rng=None, dtype=np.float32):
 
 def xavier_uniform(shape, gain=1.0, rng=None, dtype=np.float32):
     """Uniform numbers on ± gain sqrt(6 / (fan_in + fan_out))."""
-    bound = gain * math.sqrt(6 / sum(fans(shape)))
-    return np.random.default_rng(rng).uniform(-bound, bound, shape).astype(dtype)
+    return uniform(shape, gain * math.sqrt(6 / sum(fans(shape))), rng, dtype)

@@ -1,4 +1,4 @@
-"""Floor 7: whole studies, each one command. `demo` is the main job."""
-from . import demo, measuring
+"""Floor 7: whole studies, each one command. `demo` is the main job; `verifying` counts everything three times."""
+from . import demo, exercising, lines, measuring, verifying
 
-__all__ = ["demo", "measuring"]
+__all__ = ["demo", "exercising", "lines", "measuring", "verifying"]

@@ -1,0 +1,185 @@
+"""`tinyconv verify` and `tinyconv summary`: the tables say what the library counts, and a wrong number anywhere is told."""
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tinyconv import cost, models, nn
+from tinyconv import functional as F
+from tinyconv.cli import main
+from tinyconv.kernels import _jit, direct
+from tinyconv.models.building import Printed
+from tinyconv.recipes import exercising, verifying
+from tinyconv.recipes.lines import as_text, line
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SECTIONS = ("networks", "without padding", "parameters", "tools", "algorithms", "layers", "transforms")
+
+
+@pytest.fixture
+def lighter(monkeypatch):
+    """Only the small forms are executed."""
+    monkeypatch.setattr(verifying, "LIGHT", 3_000_000)
+
+
+def test_verify_finds_everything_equal(lighter, capsys):
+    """Exit code 0; a section of each kind; every network and every printed number has its line; what was not run is marked."""
+    assert main(["verify"]) == 0
+    *sections, last = capsys.readouterr().out.split("\n\n")
+    assert [section.split("  ")[0] for section in sections] == list(SECTIONS) and " lines, 0 unequal\n" in last and "verify --full" in last
+    assert not any(text.endswith("NO") for section in sections for text in section.splitlines())
+    assert set(models.NETWORKS) <= {text.split("  ")[0] for text in sections[0].splitlines()}
+    for row in (*models.PRINTED, *cost.TOOLS):
+        assert f"{row.text} ({row.source})" in "".join(sections), row
+    cells = {text.split("  ")[0]: text.split()[1:4] for text in sections[0].splitlines()}
+    assert cells["resnet50"][:2] == ["4,089,184,256", "-"] and cells["resnet_small"] == ["2,211,872", "2,211,872", "-"]
+
+
+def test_a_printed_number_that_is_wrong_is_told(monkeypatch, capsys):
+    """One row changed: its line is unequal and names it; one unequal line, and the exit code is 1."""
+    with nn.init.undrawn():
+        found = {("mobilenet_v2", 224, ()): cost.summary(models.mobilenet_v2(), (1, 3, 224, 224))}
+    assert [row.equal for row in verifying.network_lines(found, {})] == [True]
+    wrong = tuple(Printed("mobilenet_v2", "macs", "333 M", "nobody") if row.network == "mobilenet_v2" and row.text == "0.301 G" else row
+                  for row in models.PRINTED)
+    monkeypatch.setattr(models, "PRINTED", wrong)
+    told = list(verifying.network_lines(found, {}))
+    assert [(row.equal, "333 M (nobody)" in row.published) for row in told] == [(False, True)]
+    monkeypatch.setattr(verifying, "run", lambda full: told)
+    assert main(["verify"]) == 1 and capsys.readouterr().err == ""
+
+
+honest_loops = _jit.source(direct.conv)
+
+
+def wasteful(x, w, y, *steps):
+    """The direct loops, and one product more."""
+    y[0, 0, 0, 0] += w[0, 0, 0, 0] * x[0, 0, 0, 0]
+    honest_loops(x, w, y, *steps)
+
+
+def test_a_kernel_that_does_more_is_told(monkeypatch):
+    """One product more in the loops: no layer that was run, and no line of the algorithm, is equal any longer."""
+    with nn.init.undrawn():
+        found = {("vgg16_small", 28, ()): cost.summary(nn.Sequential(nn.Conv2d(1, 2, 3, padding=1)), (1, 1, 5, 5))}
+    assert all(row.equal for row in verifying.network_lines(found, verifying.run_on_ones(found.values(), print)))
+    monkeypatch.setattr(direct, "conv", wasteful)
+    jobs = verifying.run_on_ones(found.values(), print)
+    told = [*verifying.network_lines(found, jobs), *verifying.interior_lines(found, jobs)]
+    assert [(row.formula, row.executed, row.equal) for row in told] == [(450, 451, False), (338, 339, False)]
+    assert {row.equal for row in verifying.algorithm_lines() if row.what.startswith("direct forward")} == {False}
+    assert {row.equal for row in verifying.algorithm_lines() if row.what.startswith("im2col")} == {True}
+
+
+def test_equal_layers_run_once():
+    """Every job of a network with repeated layers is run with and without padding, once."""
+    with nn.init.undrawn():
+        s = cost.summary(models.resnet20(), (1, 3, 32, 32))
+    said = []
+    jobs = verifying.run_on_ones([s, s], said.append)
+    assert len(jobs) == 2 * 7 == len(said) and said[-1] == "layers run on ones: 14 of 14" and sum(row.macs > 0 for row in s.rows) == 20
+
+
+@pytest.mark.small
+def test_lines():
+    """Equal only if formula and executed agree and nothing else speaks against it; every column as wide as its widest cell."""
+    assert line("a", 3, 3).equal and line("a", 3).equal and not line("a", 3, 4).equal and not line("a", 3, 3, "4", False).equal
+    text = as_text("what", [line("a", 1234567, 1234567, "1.2 M"), line("long name", 2.25, 2.5)], ("one", "two", "three"))
+    assert [row.split() for row in text.splitlines()] == [["what", "one", "two", "three", "equal"], ["-" * len(text.splitlines()[0])],
+                                                          ["a", "1,234,567", "1,234,567", "1.2", "M", "yes"], ["long", "name", "2.25", "2.5", "-", "NO"]]
+
+
+# ---- at work ------------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("name", ["alexnet", "resnet20", "mobilenet_v2_small", "shufflenet_v1"])
+def test_a_network_at_work(name, monkeypatch):
+    """It learns, and its graph is itself, bit for bit."""
+    monkeypatch.setattr(models, "NETWORKS", {name: models.NETWORKS[name]})
+    row, = exercising.network_lines(lambda text: None)
+    assert row.equal and row.what == name and row.executed < 0.9 * row.formula and row.published == "bit for bit"
+
+
+class Blind(nn.Module):
+    """Scores that do not depend on the picture."""
+
+    def __init__(self, detached):
+        super().__init__()
+        self.conv, self.detached = nn.Conv2d(1, 10, 3, rng=0), detached
+
+    def forward(self, x):
+        y = F.flatten(F.adaptive_avg_pool2d(self.conv(x), 1))
+        return y.detach() * self.conv.bias if self.detached else y * 0.0
+
+
+def test_networks_that_do_not_work_are_told(monkeypatch):
+    """No gradient that helps, or a graph that cannot say what the model does."""
+    x, labels = np.random.default_rng(0).random((16, 1, 9, 9), np.float32), np.arange(16) % 10
+    monkeypatch.setattr(models, "NETWORKS", {"still": None, "detached": None})
+    monkeypatch.setattr(exercising, "reduced", lambda name: (Blind(name == "detached"), x, labels))
+    still, detached = exercising.network_lines(lambda text: None)
+    assert not still.equal and still.published == "bit for bit" and still.formula == still.executed == round(np.log(10), 3)
+    assert not detached.equal and "off the tape" in detached.published
+
+
+def test_every_block_has_a_line_and_right_gradients():
+    """All blocks of nn are among them; a wrong gradient is told."""
+    promised = {name for name in dir(nn) if isinstance(getattr(nn, name), type)
+                and getattr(nn, name).__module__.endswith((".blocks", ".attention"))} - {"PaddedShortcut"}
+    assert {type(build()).__name__ for build in exercising.BLOCKS} == promised
+    assert [row.what for row in exercising.block_lines() if not row.equal] == []
+
+    class Crooked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(4, 2, 1, rng=0)
+
+        def forward(self, x):
+            return self.conv(x.detach() * 2.0) + self.conv(x)
+    assert "apart by" in exercising.right_gradients(Crooked)
+
+
+# ---- summary ------------------------------------------------------------------------------------------------------------------
+
+def test_summary_answers_at_once():
+    """`tinyconv summary mobilenet_v2` in a new process in under 2 s, VGG-19 with its 144 million parameters in under 4 (best of several)."""
+    for network, limit, words in (("mobilenet_v2", 2.0, "300,774,272"), ("vgg19", 4.0, "19,632,062,464")):
+        seconds = []
+        while len(seconds) < 5 and min(seconds, default=limit) >= limit:
+            begin = time.perf_counter()
+            done = subprocess.run([sys.executable, "-m", "tinyconv", "summary", network], capture_output=True, text=True, timeout=120,
+                                  env={**os.environ, "PYTHONPATH": str(ROOT)}, stdin=subprocess.DEVNULL)
+            seconds.append(time.perf_counter() - begin)
+            assert done.returncode == 0 and words in done.stdout, done.stderr
+        assert min(seconds) < limit
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["resnet18", "--convention", "ptflops_0_7_0"], "1,822,177,768"),
+    (["resnet18", "--convention", "interior"], "1,680,390,912"),
+    (["mobilenet_v1", "--input", "3,128,128"], "186,400,768"),
+    (["mobilenet_v1_small", "--input", "2x1x32x32"], "2x16x16x16"),
+])
+def test_summary_of_other_inputs_and_conventions(arguments, words, capsys):
+    assert main(["summary", *arguments]) == 0
+    assert words in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["resnet_18"], "unknown network 'resnet_18'; did you mean resnet18"),
+    (["resnet18", "--convention", "flops"], "convention must be one of paper, interior, conv"),
+    (["alexnet_paper", "--input", "3,224,224"], "takes pictures of 227x227, not 224x224"),
+    (["squeezenet1_0", "--input", "3,8,8"], "no window fits"),
+    (["vgg16", "--input", "224,224"], "an input is C,H,W or N,C,H,W in positive numbers, such as 3,224,224; not '224,224'"),
+])
+def test_summary_says_what_is_wrong(arguments, words, capsys):
+    """Exit code 2 and one sentence."""
+    try:
+        code = main(["summary", *arguments])
+    except SystemExit as stop:
+        code = stop.code
+    told = capsys.readouterr().err
+    assert code == 2 and words in told and "Traceback" not in told
