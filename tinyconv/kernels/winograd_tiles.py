@@ -55,7 +55,7 @@ def read_data(kind, BT, n, x, image, i0, j0, h, w, c, d, e, V, to, hop):
 @fast
 def read_gradient(kind, A, m, n, dy, image, i0, j0, h, w, c, d, e, Z, to, hop, block):
     """Z[to·NR + point·hop + filter] = A dY A^T of the m x m tile at (i0, j0), filters in panels of NR, `block` tiles each."""
-    for c0 in range(0, c, LANES):
+    for c0 in range(0, (c + NR - 1) // NR * NR, LANES):                  # whole panels: filters behind the last are zeros
         gather(dy, image, i0, j0, m, h, w, c, c0, d)
         spread_tile(kind, A, m, n, d, 0, m * LANES, LANES, e, Z, (c0 // NR * block + to) * NR + c0 % NR, hop)
 
