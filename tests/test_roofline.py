@@ -31,6 +31,8 @@ def test_each_layer_by_hand():
     assert (relu.limit, relu.least_seconds) == ("memory", 8 * 1600 / 1e8) and (linear.flop, linear.limit) == (64, "memory")
     assert (sigmoid.limit, sigmoid.least_seconds) == ("launch", 1e-6) and pool.kind == "adaptive_avg_pool2d"
     assert placed.least_seconds == sum(layer.least_seconds for layer in placed.layers) and placed.seconds is None
+    kinds = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4, rng=0), nn.Conv2d(4, 4, 1, rng=0), nn.Conv2d(4, 6, 2, groups=2, rng=0))
+    assert [layer.kind for layer in cost.place(kinds, (1, 4, 9, 9), rounds=0, least=slow).layers] == ["depthwise 3x3", "pointwise 1x1", "grouped 2x2"]
     batch = cost.place(net(), (3, 8, 10, 10), rounds=0, least=slow).layers
     assert batch[0].flop == 3 * conv.flop and batch[0].moved_bytes == 4 * (2400 + 1152 + 4800)
 
@@ -45,7 +47,7 @@ def test_the_machine_is_asked(monkeypatch):
     head, _, names, rule, *rows, _, total = str(placed).splitlines()
     assert head == str(machine.measure()) and "peak 1 GFLOP/s" in head
     assert names.split() == ["layer", "kind", "MFLOP", "FLOP/byte", "least", "us", "limit", "us", "share"] and len(rows) == 5
-    assert rows[0].split() == ["0", "conv2d", "0.230", "16.2", "230.4", "arithmetic", "-", "-"] and {len(row) for row in rows} == {len(rule)}
+    assert rows[0].split() == ["0", "convolution", "3x3", "0.230", "16.2", "230.4", "arithmetic", "-", "-"] and {len(row) for row in rows} == {len(rule)}
     assert total.split()[0] == "total" and total.split()[1] == f"{sum(layer.flop for layer in placed.layers) / 1e6:.3f}"
 
 
@@ -65,7 +67,7 @@ def test_integer_networks_and_mistakes():
     """An int8 network is placed too; negative rounds, missing and wrong shapes are answered."""
     g = tc.trace(nn.Sequential(nn.Conv2d(8, 16, 3, padding=1, bias=False, rng=0), nn.ReLU()), (1, 8, 10, 10))
     q = tc.apply.quantize(g, np.random.default_rng(0).standard_normal((4, 8, 10, 10)).astype(np.float32))
-    first = next(layer for layer in cost.place(q, rounds=0, least=slow).layers if layer.kind == "qconv2d")
+    first = next(layer for layer in cost.place(q, rounds=0, least=slow).layers if layer.kind == "convolution 3x3")
     assert first.moved_bytes < 4 * (800 + 1152 + 1600) / 3
     with pytest.raises(ValueError, match="rounds must be at least 0, not -1"):
         cost.place(g, rounds=-1)

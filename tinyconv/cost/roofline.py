@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import graph as graphs
+from .conventions import as_float, geometry_of
 from .memory import VIEWS
 from .table import graph_of, summary
 
@@ -89,6 +90,15 @@ def node_seconds(g, batch=1, rounds=9):
     return [statistics.median(times) for times in zip(*runs[1:])]
 
 
+def _kind(row):
+    """The row's operation, of a convolution how it looks: "depthwise 3x3"."""
+    if as_float(row.kind) != "conv2d":
+        return row.kind
+    g = geometry_of(row)
+    word = "depthwise" if g.is_depthwise else "grouped" if g.groups > 1 else "pointwise" if g.kh == g.kw == 1 else "convolution"
+    return f"{word} {g.kh}x{g.kw}"
+
+
 def place(model_or_graph, input_shape=None, rounds=9, least=None):
     """Every layer of a Module (seen with input_shape (N,C,H,W)) or Graph under this machine's roofline: a `Placement`.
 
@@ -99,7 +109,7 @@ def place(model_or_graph, input_shape=None, rounds=9, least=None):
     >>> model = tc.nn.Sequential(tc.nn.Conv2d(8, 16, 3, rng=0), tc.nn.ReLU())
     >>> slow = tc.cost.place(model, (1, 8, 10, 10), rounds=0, least=lambda flop, nbytes: max((flop / 1e9, "arithmetic"), (nbytes / 1e9, "memory")))
     >>> [(layer.kind, layer.limit, round(layer.least_seconds * 1e6, 1)) for layer in slow.layers]
-    [('conv2d', 'arithmetic', 148.5), ('relu', 'memory', 8.2)]
+    [('convolution 3x3', 'arithmetic', 148.5), ('relu', 'memory', 8.2)]
     """
     if rounds < 0:
         raise ValueError(f"rounds must be at least 0, not {rounds}")
@@ -110,6 +120,6 @@ def place(model_or_graph, input_shape=None, rounds=9, least=None):
     g, batch = graph_of(model_or_graph, input_shape)
     rows = summary(g, [(batch, *shape) for shape in g.inputs.values()]).rows
     times = node_seconds(g, batch, rounds) if rounds else [None] * len(rows)
-    layers = [Placed(row.name, row.kind, row.flop, row.moved_bytes, *least(row.flop, row.moved_bytes), seconds)
+    layers = [Placed(row.name, _kind(row), row.flop, row.moved_bytes, *least(row.flop, row.moved_bytes), seconds)
               for row, seconds in zip(rows, times) if row.kind not in VIEWS]
     return Placement(tuple(layers), machine)

@@ -4,6 +4,8 @@
     charts          pictures, history, accuracy_against_cost
     distributions   histograms: numbers before and after
     graphs          arrows, network: expressions and networks
+    layers          kernels, feature_maps, channel_dependency: filters, what they make of a picture, and what an output can see
+    rooflines       roofline: layers under the limits of a machine
 
 Every function returns its figure; as the last value of a notebook's cell it shows itself.
 """
@@ -11,5 +13,10 @@ from .canvas import finish, panels, save
 from .charts import accuracy_against_cost, history, pictures
 from .distributions import histograms
 from .graphs import arrows, network
+from .layers import channel_dependency, channel_paths, feature_maps, kernels
+from .rooflines import roofline
 
-__all__ = ["accuracy_against_cost", "arrows", "finish", "histograms", "history", "network", "panels", "pictures", "save"]
+__all__ = [
+    "accuracy_against_cost", "arrows", "channel_dependency", "channel_paths", "feature_maps", "finish", "histograms", "history",
+    "kernels", "network", "panels", "pictures", "roofline", "save",
+]
