@@ -176,7 +176,7 @@ def main():
     means(groups, WANTED)
     if given.figure and len(answers) > 1:
         title = f"A training step, batch {BATCH}, {given.threads} threads: time over PyTorch eager's"
-        ratio_figure(given.figure, groups, WANTED, title, "networks;  dashed: wanted")
+        ratio_figure(given.figure, groups, WANTED, title, "networks")
     if given.first:
         report_first_steps(given)
     return None

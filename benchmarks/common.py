@@ -76,8 +76,8 @@ def ours_about():
 
 def median_seconds(function, least):
     """Median of single calls over about `least` seconds and at least five, after a warm-up of a fifth of that."""
-    stop = time.perf_counter() + least / 5
     function()
+    stop = time.perf_counter() + least / 5
     while time.perf_counter() < stop:
         function()
     times, stop = [], time.perf_counter() + least
@@ -106,28 +106,47 @@ def run(command, environment):
         return subprocess.CompletedProcess(command, 1, "", str(error))
 
 
+def processors():
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def others_seconds():
+    """Processor seconds taken so far by all but this process and those it ran to their end; 0 where the system does not tell."""
+    try:
+        user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
+    except (OSError, ValueError):
+        return 0.0
+    own = os.times()
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK") - sum(own[:4])
+
+
 def turns(given, engines):
-    """engine -> one Answer a case, medians over the rounds; engine -> what it says about itself, and how far rounds differ.
+    """engine -> one Answer a case, medians over the rounds; engine -> what it says about itself, and how quiet it was meanwhile.
 
     An engine whose process fails is left out, and its last words are printed. Errors: SystemExit if none is left.
     """
-    found, about = {}, {}
+    found, about, others = {}, {}, {}
     for turn in range(given.rounds):
         for engine in engines:
             python = given.rival_python if is_rival(engine) else sys.executable
             command = [python, sys.argv[0], *sys.argv[1:], "--engine", engine]
+            begin, before = time.perf_counter(), others_seconds()
             done = run(command, environment(given.threads))
+            taken = (others_seconds() - before) / (time.perf_counter() - begin) / processors()
             if done.returncode:
                 if turn == 0:
                     print(f"{engine}: left out ({(done.stderr.strip().splitlines() or ['no reason given'])[-1]})")
                 continue
             answers, about[engine] = json.loads(done.stdout.splitlines()[-1])
+            others[engine] = max(taken, others.get(engine, 0.0))
             found.setdefault(engine, []).append([Answer(*a) for a in answers])
             print(f"round {turn + 1}/{given.rounds}  {engine}", file=sys.stderr)
             time.sleep(given.rest)
     if not found:
         sys.exit("no engine could be measured")
     for engine, rounds in found.items():
+        about[engine]["others"] = f"other processes took {others[engine]:.0%} of the processors"
         cases = [[a.seconds for a in case] for case in zip(*rounds)]
         apart = [max(times) / min(times) - 1 for times in cases if not math.isnan(times[0])]
         if len(rounds) > 1 and apart:
@@ -166,8 +185,7 @@ def processor():
     info = Path("/proc/cpuinfo")
     if info.exists():
         name = next((line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")), name)
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{name}, {count} processors, {platform.system()}, Python {platform.python_version()}"
+    return f"{name}, {processors()} processors, {platform.system()}, Python {platform.python_version()}"
 
 
 def head(given, about):
@@ -231,7 +249,7 @@ def compare_layers(given, engines, cases, wanted, title, passes=1):
     return answers
 
 
-def ratio_figure(path, groups, wanted, title, what="layers, sorted within each group;  line: geometric mean;  dashed: wanted"):
+def ratio_figure(path, groups, wanted, title, what="layers, sorted within each group"):
     """Every case a point, groups side by side, sorted; the geometric mean a line, the figure that was wanted a dashed one."""
     import tinyconv as tc
     colours = tc.draw.canvas.COLOURS
@@ -255,8 +273,9 @@ def ratio_figure(path, groups, wanted, title, what="layers, sorted within each g
     axes.set_yticks(marks, [f"{m:g}" for m in marks])
     axes.minorticks_off()
     axes.axhline(1, color="black", linewidth=0.8)
-    tc.draw.finish(axes, title, "", "ours / rival's better form (log scale)")
+    tc.draw.finish(axes, title, "", "ours / best rival (log scale)")
     axes.set_xticks([x for x, _ in ticks], [label for _, label in ticks], fontsize=9)
     axes.set_xlim(-4, at - 2)
-    axes.set_xlabel(what, fontsize=9)
+    several, goals = max(map(len, groups.values())) > 1, any(name in wanted for name in groups)
+    axes.set_xlabel(what + ";  line: geometric mean" * several + ";  dashed: wanted" * goals, fontsize=9)
     tc.draw.save(figure, path)

@@ -269,7 +269,7 @@ def more_options(parser):
 
 def main():
     """Measure, print, draw."""
-    given = options(__doc__, ENGINES, more_options, rounds=1)
+    given = options(__doc__, ENGINES, more_options)
     answers, about = turns(given, ENGINES if "matmul" in given.part else {"ours": run_ours})
     head(given, about)
     ours, peak, layer_points, doubling_points = answers["ours"], about["ours"]["peak"], [], []

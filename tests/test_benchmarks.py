@@ -57,7 +57,7 @@ def test_layers_are_those_of_the_networks(bench):
 
 
 def test_groups_are_told_apart(bench):
-    """One layer of each kind, by its numbers alone: three input channels make a stem, groups == channels is depthwise at any stride."""
+    """One layer of each kind, by its numbers alone: 3 input channels make a stem, groups == channels is depthwise."""
     layer = bench("layers").Layer
     kinds = {(1, 3, 8, 4, 3, 1, 1, 1): "strided, stems", (1, 4, 8, 4, 3, 1, 1, 1): "3x3 stride 1",
              (1, 4, 8, 4, 3, 2, 1, 4): "depthwise", (1, 4, 8, 8, 1, 1, 0, 2): "grouped", (1, 4, 8, 8, 1, 1, 0, 1): "pointwise",
@@ -92,7 +92,7 @@ def test_ratios_and_disagreements(bench):
 
 
 def test_rules_of_choice(bench):
-    """The fit finds the constants that times were made with, thresholds those that times follow; the winner alone loses nothing."""
+    """The fit finds the constants that times were made with, thresholds those that times follow; the winner loses nothing."""
     page, layers = bench("select_map"), bench("layers")
     cells = [layers.Layer(1, c, h, c, 3, 1, 1, 1) for c in (8, 32, 128) for h in (4, 14, 28)]
     constants = {"direct": [5.0, 9.0], "winograd2": [6.0, 9.0, 100.0, 50.0], "winograd4": [7.0, 8.0, 200.0, 0.0]}
