@@ -1,4 +1,4 @@
-"""The cost table: rows and totals by hand, shapes, conventions in brief, and how it prints. (What is executed: test_execution.py.)"""
+"""The cost table: rows and totals by hand, shapes, and how it prints. (What is executed: test_execution.py.)"""
 import numpy as np
 import pytest
 
@@ -91,11 +91,13 @@ def test_shapes_of_a_summary():
 def test_the_printed_table():
     """A line for each row that has parameters or MACs, shares that add up, the totals last, in the convention's own word."""
     lines = str(cost.summary(model(), (1, 3, 8, 8))).splitlines()
-    assert lines[0].split() == ["layer", "kind", "output", "params", "MACs", "bytes", "moved", "share"] and len(lines) == 2 + 4 + 3
+    assert lines[0].split() == ["layer", "kind", "output", "params", "MACs", "bytes", "moved", "share"]
+    assert len(lines) == 2 + 4 + 3 and len({len(line) for line in lines[:-2]}) == 1
     assert [line.split()[0] for line in lines[2:-3]] == ["0.0", "0.1", "1", "4"]
     assert lines[2].split()[2:] == ["1x8x4x4", "216", "3,456", "2,144", "58.4%"]            # 4 (192 + 216 + 128) bytes
-    assert lines[-2].split() == ["total", "paper", "convention", "549", "5,920", "7,400"] and len({len(line) for line in lines[:-2]}) == 1
-    assert lines[-1].split("; ") == ["arrays 2,260 bytes", "activations 261, at most 1,280 bytes at a time", "1.7 FLOP a byte moved"]
+    assert lines[-2].split() == ["total", "paper", "convention", "549", "5,920", "7,400"]
+    assert lines[-1].split("; ") == ["arrays 2,260 bytes", "activations 261, at most 1,280 bytes at a time",
+                                     "1.7 FLOP a byte moved"]
     head = str(cost.summary(model(), (1, 3, 8, 8), "torchinfo")).splitlines()[0]
     assert "mult-adds" in head and "MACs" not in head
     assert "0.0%" not in str(cost.summary(nn.ReLU(), (1, 2, 3, 3))) and cost.summary(nn.ReLU(), (1, 2, 3, 3)).macs == 0

@@ -30,16 +30,19 @@ def by_gradients(g, c, plane):
 
 
 @pytest.mark.parametrize("model, c, plane, share", [
-    (grouped_pair(24, 4), 24, (2, 2), 1 / 3), (nn.ShuffledPointwise(24, 4, rng=0), 24, (2, 2), 1.0), (nn.Conv2d(6, 6, 3, groups=6, rng=0), 6, (3, 3), 1 / 6),
+    (grouped_pair(24, 4), 24, (2, 2), 1 / 3), (nn.ShuffledPointwise(24, 4, rng=0), 24, (2, 2), 1.0),
+    (nn.Conv2d(6, 6, 3, groups=6, rng=0), 6, (3, 3), 1 / 6),
     (nn.ShuffleUnitV2(12, 12, rng=0), 12, (3, 3), (6 + 36) / 144), (nn.ShuffleUnitV1(36, 36, groups=3, rng=0), 36, (3, 3), 1.0),
-    (nn.InvertedResidual(4, 6, 2, 2, rng=0), 4, (4, 4), 1.0), (nn.Fire(4, 2, 3, 3, rng=0), 4, (3, 3), 1.0)], ids=lambda v: type(v).__name__)
+    (nn.InvertedResidual(4, 6, 2, 2, rng=0), 4, (4, 4), 1.0), (nn.Fire(4, 2, 3, 3, rng=0), 4, (3, 3), 1.0)],
+                         ids=lambda v: type(v).__name__)
 def test_paths_are_where_gradients_go(model, c, plane, share):
-    """A way from an input to an output channel is there if and only if a gradient passes; the part of all pairs is the picture's."""
+    """A way from an input to an output channel is there if and only if a gradient passes; the picture shows these."""
     g = traced(model.eval(), c, *plane)
     paths = tc.draw.channel_paths(g)
     assert np.array_equal(paths > 0, by_gradients(g, c, plane)) and (paths > 0).mean() == pytest.approx(share)
     axes = tc.draw.channel_dependency({"it": g}).axes[0]
-    assert np.array_equal(axes.images[0].get_array(), paths > 0) and axes.get_xlabel() == f"input channel; {100 * share:.0f} % of pairs joined"
+    assert np.array_equal(axes.images[0].get_array(), paths > 0)
+    assert axes.get_xlabel() == f"input channel; {100 * share:.0f} % of pairs joined"
 
 
 @pytest.mark.small
@@ -56,9 +59,10 @@ def test_kernels_show_the_weights():
     w = np.random.default_rng(0).standard_normal((20, 1, 3, 3))
     figure = tc.draw.kernels(w, most=18, title="filters")
     drawn = [axes.images[0] for axes in figure.axes if axes.images]
-    assert len(drawn) == 18 and np.array_equal(drawn[17].get_array(), w[17, 0]) and drawn[3].get_clim() == (-np.abs(w[3]).max(), np.abs(w[3]).max())
-    drawn = [axes.images[0] for axes in tc.draw.kernels(w[:6].reshape(2, 3, 3, 3)).axes]
-    assert len(drawn) == 2 and drawn[0].get_array().shape == (3, 3, 3) and 0 <= drawn[0].get_array().min() <= drawn[0].get_array().max() <= 1
+    assert len(drawn) == 18 and np.array_equal(drawn[17].get_array(), w[17, 0])
+    assert drawn[3].get_clim() == (-np.abs(w[3]).max(), np.abs(w[3]).max())
+    drawn = [axes.images[0].get_array() for axes in tc.draw.kernels(w[:6].reshape(2, 3, 3, 3)).axes]
+    assert len(drawn) == 2 and drawn[0].shape == (3, 3, 3) and 0 <= drawn[0].min() <= drawn[0].max() <= 1
     drawn = [axes.images[0] for axes in tc.draw.kernels(w.reshape(5, 4, 3, 3), most=12).axes]
     assert len(drawn) == 12 and np.array_equal(drawn[5].get_array(), w.reshape(5, 4, 3, 3)[1, 1])
     with pytest.raises(ValueError, match=r"weight must have four axes \(F,C/G,KH,KW\), none empty, not shape \(3, 4\)"):
@@ -67,14 +71,16 @@ def test_kernels_show_the_weights():
 
 def test_feature_maps_are_what_layers_make():
     """The maps drawn are the graph's own results behind each layer's last operation; convolutions unless layers are named."""
-    g = traced(nn.Sequential(nn.Conv2d(1, 3, 3, rng=0), nn.ReLU(), nn.Conv2d(3, 4, 3, rng=0), nn.Flatten(), nn.Linear(16, 2, rng=0)), 1, 6, 6)
+    g = traced(nn.Sequential(nn.Conv2d(1, 3, 3, rng=0), nn.ReLU(), nn.Conv2d(3, 4, 3, rng=0), nn.Flatten(),
+                             nn.Linear(16, 2, rng=0)), 1, 6, 6)
     picture = np.random.default_rng(0).random((1, 6, 6), np.float32)
     seen = {}
     tc.graph.run(g, picture[None], each=lambda node, outputs: seen.update({node.module: outputs[0][0]}))
     figure = tc.draw.feature_maps(g, picture, most=4, title="maps")
     assert [axes.texts[0].get_text() for axes in figure.axes if axes.texts] == ["0\n3 of 4×4", "2\n4 of 2×2"]
     drawn = [axes.images[0].get_array() if axes.images else None for axes in figure.axes]
-    assert len(drawn) == 8 and drawn[3] is None and np.array_equal(drawn[2], seen["0"][2]) and np.array_equal(drawn[7], seen["2"][3])
+    assert len(drawn) == 8 and drawn[3] is None
+    assert np.array_equal(drawn[2], seen["0"][2]) and np.array_equal(drawn[7], seen["2"][3])
     drawn = tc.draw.feature_maps(g, picture, layers=["1"], most=2).axes
     assert len(drawn) == 2 and np.array_equal(drawn[1].images[0].get_array(), seen["1"][1])
     with pytest.raises(ValueError, match="layers must name modules that make maps, not 4, nine; the graph has 0, 1, 2, 3, 4"):
@@ -84,14 +90,16 @@ def test_feature_maps_are_what_layers_make():
 
 
 def test_roofline_shows_every_layer():
-    """Each layer with work is a point at its intensity and speed, and at its least and measured time; the roof is the machine's."""
-    g = traced(nn.Sequential(nn.Conv2d(4, 8, 3, rng=0), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=8, rng=0), nn.Conv2d(8, 8, 1, rng=0), nn.Flatten(),
+    """Each layer with work is a point at its intensity and speed, and at its least and measured time; and the roof."""
+    g = traced(nn.Sequential(nn.Conv2d(4, 8, 3, rng=0), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=8, rng=0),
+                             nn.Conv2d(8, 8, 1, rng=0), nn.Flatten(),
                              nn.Linear(8 * 36, 2, rng=0)), 4, 10, 10)
     limits = Machine(1, 1e11, 1e10, 5e10, 1e-6)
-    placed = cost.place(g, rounds=1, least=lambda flop, nbytes: max((flop / 1e11, "arithmetic"), (nbytes / 1e10, "memory"), (1e-6, "launch")))
+    placed = cost.place(g, rounds=1, least=lambda flop, nbytes: max((flop / 1e11, "arithmetic"), (nbytes / 1e10, "memory")))
     placed = cost.Placement(placed.layers, limits)
     left, right = tc.draw.roofline(placed).axes
-    assert left.get_legend_handles_labels()[1] == ["10 GB/s from memory", "50 GB/s from caches", "convolution", "depthwise", "pointwise", "linear", "other"]
+    assert left.get_legend_handles_labels()[1] == ["10 GB/s from memory", "50 GB/s from caches", "convolution", "depthwise",
+                                                   "pointwise", "linear", "other"]
     points = np.concatenate([c.get_offsets() for c in left.collections])
     order = [placed.layers[i] for i in (0, 2, 3, 4, 1)]
     assert np.allclose(points, [(layer.intensity, layer.flop / layer.seconds / 1e9) for layer in order])
@@ -99,7 +107,8 @@ def test_roofline_shows_every_layer():
     assert np.allclose(times, [(layer.least_seconds * 1e6, layer.seconds * 1e6) for layer in order])
     x, y = left.lines[0].get_data()
     assert np.allclose(y, np.minimum(100, 10 * x)) and "peak 100 GFLOP/s" in [t.get_text() for t in left.texts]
-    for wrong in (cost.place(g, rounds=0, least=lambda flop, nbytes: (1.0, "memory")), cost.place(g, rounds=1, least=lambda flop, nbytes: (1.0, "memory"))):
+    for wrong in (cost.place(g, rounds=0, least=lambda flop, nbytes: (1.0, "memory")),
+                  cost.place(g, rounds=1, least=lambda flop, nbytes: (1.0, "memory"))):
         with pytest.raises(ValueError, match="placement must be measured on a machine"):
             tc.draw.roofline(wrong)
 

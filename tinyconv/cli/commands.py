@@ -64,13 +64,15 @@ def parser():
     add.add_argument("network", help="a name in tinyconv.models, such as mobilenet_v2")
     add.add_argument("--input", type=_input_shape, help="C,H,W or N,C,H,W (default: the picture of its published counts, "
                                                                 "3,224,224 for most; small forms 1,28,28)")
-    add.add_argument("--convention", default="paper", help="what counts: paper (default), interior (taps on padding left out), conv, bias, squeeze, "
-                                                           "or as a tool has it: fvcore, ptflops, ptflops_0_7_0, thop, torchinfo, torch")
+    add.add_argument("--convention", default="paper",
+                     help="what counts: paper (default), interior (taps on padding left out), conv, bias, squeeze, or as a tool "
+                          "has it: fvcore, ptflops, ptflops_0_7_0, thop, torchinfo, torch")
     add.set_defaults(run=_summary)
     add = commands.add_parser("verify", help="every count three times: by formula, executed, as published",
-                              description="Prints for every network, algorithm and transform: formula, executed, published, equal or not; half a minute. "
-                                          "Exit code 1 if anything is not equal.")
-    add.add_argument("--full", action="store_true", help="run every layer of every network at its real size, and train them all: a few minutes")
+                              description="Prints for every network, algorithm and transform: formula, executed, published, "
+                                          "equal or not; half a minute. Exit code 1 if anything is not equal.")
+    add.add_argument("--full", action="store_true",
+                     help="run every layer of every network at its real size, and train them all: a few minutes")
     add.set_defaults(run=_verify)
     add = commands.add_parser("warmup", help="compile all kernels once, so that later processes start at once",
                               description="Runs one small training step and one integer network; compiled kernels are kept in the cache folder.")

@@ -4,8 +4,8 @@
 
 A multiply-add is one of each; a comparison is priced as an addition (it is a subtraction), divisions and exponentials as a
 multiplication, which is too little. Bytes are those of the cost table: every value of a node once, from and to the memory named.
-The list is of one process (45 nm, 0.9 V), so joules are of no machine in use; ratios are what it teaches: a number from memory costs as much as 170
-multiplications, and int8 saves 15 times in arithmetic and 4 times in memory.
+The list is of one process (45 nm, 0.9 V), so joules are of no machine in use; ratios are what it teaches: a number from memory
+costs as much as 170 multiplications, and int8 saves 15 times in arithmetic and 4 times in memory.
 
                      multiply   add      pJ; an int8 product is added as an int32
     float32          3.7        0.9
@@ -41,7 +41,7 @@ def joules(summary, place="memory"):
     Errors: ValueError for another place, and for a dtype that the list has not.
 
     >>> bill = tc.cost.joules(tc.cost.summary(tc.nn.Conv2d(64, 64, 3, padding=1, bias=False, rng=0), (1, 64, 14, 14)))
-    >>> round(bill.arithmetic_joules * 1e6, 2), round(bill.memory_joules * 1e6, 2)                 # 7.2 million multiply-adds, 248 KB
+    >>> round(bill.arithmetic_joules * 1e6, 2), round(bill.memory_joules * 1e6, 2)      # 7.2 million multiply-adds, 248 KB
     (33.24, 39.65)
     """
     if place not in BYTE_PICOJOULES:

@@ -1,15 +1,15 @@
 """What a convolution really executes, two ways, and the closed form of each algorithm that both must equal.
 
-On counting numbers (small shapes): a page's own plain `forward`, `grad_input` or `grad_weight` runs in float64, and every kernel that
-it calls is also run from its source on numbers that count (page `counting`), step by step:
+On counting numbers (small shapes): a page's own plain `forward`, `grad_input` or `grad_weight` runs in float64, and every kernel
+that it calls is also run from its source on numbers that count (page `counting`), step by step:
 
     products       multiplications of x, w and dy with each other, each with its addition
     copies         numbers moved by adding them to zeros: windows and tiles cut out, results pasted; no multiplications
     transforms     Winograd's three matrix products around the products, by the matrices that the page generates
 
 On ones (any size): where x and w are all ones, every product is 1, and the sum of the result is the number of products that the
-compiled loops made. In float64 that is exact below 2^53. Taps that fall on padding are left out by the loops (the interior count);
-with the padding filled with ones beforehand they are made and counted, as the papers do.
+compiled loops made. In float64 that is exact below 2^53. Taps that fall on padding are left out by the loops (the interior
+count); with the padding filled with ones beforehand they are made and counted, as the papers do.
 
 The transform by fft has no count: it is NumPy's.
 """
@@ -32,9 +32,7 @@ from ..ops.table import size
 from .conventions import as_float, geometry_of
 from .counting import Executed, count
 
-STEPS = {"conv": "products", "conv_input": "products", "conv_weight": "products", "product": "products", "product_input": "products",
-         "product_weight": "products", "unfold": "copies", "fold": "copies", "cut": "copies", "paste": "copies", "transform": "transforms",
-         "products": "products", "products_weight": "products", "strassen": "products", "winograd": "products"}
+STEPS = {"unfold": "copies", "fold": "copies", "cut": "copies", "paste": "copies", "transform": "transforms"}    # else products
 # names of the kernels of a page: all else on it is called as it is, and what it calls is watched in turn
 KERNELS = {"direct": ("conv", "conv_input", "conv_weight"), "depthwise": ("conv", "conv_input", "conv_weight"),
            "pointwise": ("conv", "conv_input", "conv_weight"), "strassen": ("strassen", "winograd"),
@@ -51,8 +49,9 @@ def _watched(page, names, steps):
 
     def watch(name, kernel):
         def run(*arguments):
-            found, before = count(kernel, *arguments), steps.get(STEPS[name], Executed(0, 0))
-            steps[STEPS[name]] = Executed(before.multiplications + found.multiplications, before.additions + found.additions)
+            step = STEPS.get(name, "products")
+            found, before = count(kernel, *arguments), steps.get(step, Executed(0, 0))
+            steps[step] = Executed(before.multiplications + found.multiplications, before.additions + found.additions)
             return kernel(*arguments)
         return run
     space.update({name: watch(name, getattr(page, name)) for name in names})
@@ -62,8 +61,8 @@ def _watched(page, names, steps):
 def execute(algorithm, geometry, direction="forward", a=None, b=None):
     """(result, steps): what a page's plain kernels compute and execute; steps is step -> Executed(multiplications, additions).
 
-    a, b: float64 arrays of forward(x, w), grad_input(dy, w) or grad_weight(dy, x), or None for random ones. Cost: about a microsecond
-    a multiply-add. Errors: ValueError for "fft", and for a direction or geometry that the algorithm has not.
+    a, b: float64 arrays of forward(x, w), grad_input(dy, w) or grad_weight(dy, x), or None for random ones. Cost: about a
+    microsecond a multiply-add. Errors: ValueError for "fft", and for a direction or geometry that the algorithm has not.
 
     >>> from tinyconv.formulas import conv2d_geometry
     >>> execute("im2col", conv2d_geometry((1, 1, 3, 3), (1, 1, 3, 3), padding=1))[1]
@@ -73,10 +72,10 @@ def execute(algorithm, geometry, direction="forward", a=None, b=None):
         raise ValueError(f"algorithm must be one of {', '.join(name for name in ALGORITHMS if name != 'fft')}, not {algorithm!r}")
     g, found, rng = geometry, ALGORITHMS[algorithm], np.random.default_rng(0)
     found.require(g, direction)
-    shapes = {"forward": (g.x_shape, g.w_shape), "grad_input": (g.y_shape, g.w_shape), "grad_weight": (g.y_shape, g.x_shape)}[direction]
+    shapes = (g.x_shape if direction == "forward" else g.y_shape, g.x_shape if direction == "grad_weight" else g.w_shape)
     a, b = (rng.standard_normal(shape) if array is None else np.array(array, np.float64) for array, shape in zip((a, b), shapes))
     page, owner = found.page, None
-    if not isinstance(page, types.ModuleType):                               # an object with the page's functions, such as winograd2
+    if not isinstance(page, types.ModuleType):                         # an object with the page's functions, as winograd2 is
         owner, page = page, import_module(type(page).__module__)
     steps = {}
     space = _watched(page, KERNELS[page.__name__.rpartition(".")[2]], steps)
@@ -92,14 +91,15 @@ def padded_macs(geometry):
 
 
 def _winograd_form(g, m, direction):
-    """Steps of F(m, r) on tiles of a x a: products and transforms by `formulas`; pixels that lie inside the tiles are copied, outputs pasted."""
+    """Steps of F(m, r) on tiles of a x a: products and transforms by `formulas`; pixels cut out of x, outputs pasted."""
     from ..kernels.winograd import turned
     t = turned(g) if direction == "grad_input" else g
     a, tiles = m + t.kh - 1, (-(-t.oh // m), -(-t.ow // m))
     cut = conv2d_interior_macs(t._replace(f=t.c, groups=t.c, kh=a, kw=a, sh=m, sw=m, oh=tiles[0], ow=tiles[1]))
     copies = cut + t.n * t.f * t.oh * t.ow                                   # for dw the tiles of dy are cut, not pasted: as many
     products, transforms = winograd_products(t, m), sum(winograd_transform_macs(t, m))
-    return {"copies": Executed(0, copies), "transforms": Executed(transforms, transforms), "products": Executed(products, products)}
+    return {"copies": Executed(0, copies), "transforms": Executed(transforms, transforms),
+            "products": Executed(products, products)}
 
 
 def closed_form(algorithm, geometry, direction="forward"):
@@ -123,7 +123,8 @@ def closed_form(algorithm, geometry, direction="forward"):
         variant = ALGORITHMS[algorithm].page.variant
         sizes = g.f // g.groups, g.c // g.groups * g.kh * g.kw, g.oh * g.ow
         levels, times = levels_for(*sizes), g.n * g.groups
-        return {"products": Executed(times * strassen_multiplications(*sizes, levels), times * strassen_additions(*sizes, levels, variant))}
+        return {"products": Executed(times * strassen_multiplications(*sizes, levels),
+                                     times * strassen_additions(*sizes, levels, variant))}
     raise ValueError(f"algorithm must be one of {', '.join(name for name in ALGORITHMS if name != 'fft')}, not {algorithm!r}")
 
 
@@ -155,8 +156,8 @@ def matmul_on_ones(m, k, n):
 
 
 def job(row):
-    """What has to be run to count a row of a cost table: a `Conv2dGeometry`, (M, K, N) of a matrix product with how many of them there
-    are, or None for an operation without multiply-adds. Equal jobs execute equal counts.
+    """What has to be run to count a row of a cost table: a `Conv2dGeometry`, (M, K, N) of a matrix product with how many of them
+    there are, or None for an operation without multiply-adds. Equal jobs execute equal counts.
     """
     kind = as_float(row.kind)
     if not row.counts.macs:
@@ -173,6 +174,6 @@ def run(job, padded=True):
 
 
 def row_on_ones(row, padded=True):
-    """Multiply-adds that one row of a cost table executes at its real size: taps on padding counted, or left out. An exact integer."""
+    """Multiply-adds that one row of a cost table executes at its real size, taps on padding counted or left out: an integer."""
     found = job(row)
     return 0 if found is None else run(found, padded)

@@ -3,12 +3,13 @@
     live(node) = Σ bytes of the values made before it and still to be read + Σ bytes of its results
     peak       = max over nodes of live(node)
 
-The order is the graph's. Weights are not counted. Views (reshape, flatten, split, slice, transpose, and dropout, which does nothing
-when it does not train) have no memory of their own: they are further names of what they look at, which lives until the last of its
-names is read. The runner lets go of a value by the same rule, so that what it really holds is this number (tests count it).
-With in_place, BatchNorm and activations overwrite their input where nobody reads it afterwards, as inference engines do.
-Sources: liveness: Aho, Lam, Sethi & Ullman, "Compilers" (2006), section 9.2; peak memory as the limit of small devices: Chowdhery
-et al., "Visual wake words dataset" (2019), section 2.
+The order is the graph's. Weights are not counted. Views (reshape, flatten, split, slice, transpose, and dropout, which does
+nothing when it does not train) have no memory of their own: they are further names of what they look at, which lives until the
+last of its names is read. The runner lets go of a value by the same rule, so that what it really holds is this number (tests
+count it). With in_place, BatchNorm and activations overwrite their input where nobody reads it afterwards, as inference engines
+do.
+Sources: liveness: Aho, Lam, Sethi & Ullman, "Compilers" (2006), section 9.2; peak memory as the limit of small devices:
+Chowdhery et al., "Visual wake words dataset" (2019), section 2.
 """
 from typing import NamedTuple
 
@@ -47,7 +48,7 @@ def dtypes(graph):
 def _places(graph, in_place):
     """name -> the name whose memory it uses, for every activation."""
     home, readers = {name: name for name in graph.inputs}, graph.consumers()
-    last = {}                                                        # place -> position of the last node that reads any of its names
+    last = {}                                             # place -> position of the last node that reads any of its names
     for i, node in enumerate(graph.nodes):
         for name in node.values():
             if name in home:

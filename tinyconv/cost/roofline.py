@@ -3,10 +3,10 @@
     least(layer) = max(FLOP / peak, bytes moved / bandwidth, launch)                    share = least / measured
     FLOP / s    <= min(peak, intensity · bandwidth)                                     intensity = FLOP / bytes moved
 
-Peak, bandwidth and launch are this machine's, measured once a process (`kernels.machine`); FLOP and bytes are the cost table's: 2 a
-multiply-add with padding taps counted, every value of a node once. So a layer left of the ridge peak / bandwidth is bound by memory,
-right of it by arithmetic, and small ones by the launch of a parallel region. An algorithm may beat the roof: Winograd's executes fewer products
-than are counted here, and a result that the last layer left in a cache comes faster than from memory.
+Peak, bandwidth and launch are this machine's, measured once a process (`kernels.machine`); FLOP and bytes are the cost table's: 2
+a multiply-add with padding taps counted, every value of a node once. So a layer left of the ridge peak / bandwidth is bound by
+memory, right of it by arithmetic, and small ones by the launch of a parallel region. An algorithm may beat the roof: Winograd's
+executes fewer products than are counted here, and a result that the last layer left in a cache comes faster than from memory.
 Source: Williams, Waterman & Patterson, "Roofline: an insightful visual performance model for multicore architectures" (2009).
 """
 import statistics
@@ -23,7 +23,7 @@ from .table import graph_of, summary
 
 
 class Placed(NamedTuple):
-    """One layer: its work, the least time that the machine allows and what sets it, and the time it takes (None: not measured)."""
+    """One layer: its work, the least time that the machine allows and what sets it, the time it takes (None: not measured)."""
 
     name: str
     kind: str
@@ -64,13 +64,15 @@ class Placement:
 
     def __str__(self):
         wide = max([len(layer.name) for layer in self.layers] + [5])
-        head = f"{'layer':<{wide}}  {'kind':<20}  {'MFLOP':>9}  {'FLOP/byte':>9}  {'least us':>9}  {'limit':<10}  {'us':>9}  {'share':>6}"
+        form = "{:<%d}  {:<20}  {:>9}  {:>9}  {:>9}  {:<10}  {:>9}  {:>6}" % wide
+        head = form.format("layer", "kind", "MFLOP", "FLOP/byte", "least us", "limit", "us", "share")
+        total = Placed("total", "", sum(row.flop for row in self.layers), sum(row.moved_bytes for row in self.layers),
+                       self.least_seconds, "", self.seconds)
         lines = [str(self.machine), "", head, "-" * len(head)]
-        for row in (*self.layers, Placed("total", "", sum(r.flop for r in self.layers), sum(r.moved_bytes for r in self.layers), self.least_seconds,
-                                         "", self.seconds)):
+        for row in (*self.layers, total):
             taken = ("-", "-") if row.seconds is None else (f"{row.seconds * 1e6:.1f}", f"{row.share:.0%}")
-            lines.append(f"{row.name:<{wide}}  {row.kind:<20}  {row.flop / 1e6:>9.3f}  {row.intensity:>9.1f}  {row.least_seconds * 1e6:>9.1f}  "
-                         f"{row.limit:<10}  {taken[0]:>9}  {taken[1]:>6}")
+            lines.append(form.format(row.name, row.kind, f"{row.flop / 1e6:.3f}", f"{row.intensity:.1f}",
+                                     f"{row.least_seconds * 1e6:.1f}", row.limit, *taken))
         return "\n".join([*lines[:-1], "-" * len(head), lines[-1]])
 
 
@@ -103,12 +105,13 @@ def place(model_or_graph, input_shape=None, rounds=9, least=None):
     """Every layer of a Module (seen with input_shape (N,C,H,W)) or Graph under this machine's roofline: a `Placement`.
 
     rounds: how often the network is run to measure it, 0: not at all. least: (flop, nbytes) -> (seconds, limit), in place of this
-    machine's. A graph with BatchNorm folded (`graph.fold_batch_norms`) shows the layers as they would be run. Views are left out. Errors: as
-    `summary`; ValueError for rounds below 0.
+    machine's. A graph with BatchNorm folded (`graph.fold_batch_norms`) shows the layers as they would be run. Views are left out.
+    Errors: as `summary`; ValueError for rounds below 0.
 
     >>> model = tc.nn.Sequential(tc.nn.Conv2d(8, 16, 3, rng=0), tc.nn.ReLU())
-    >>> slow = tc.cost.place(model, (1, 8, 10, 10), rounds=0, least=lambda flop, nbytes: max((flop / 1e9, "arithmetic"), (nbytes / 1e9, "memory")))
-    >>> [(layer.kind, layer.limit, round(layer.least_seconds * 1e6, 1)) for layer in slow.layers]
+    >>> slow = lambda flop, nbytes: max((flop / 1e9, "arithmetic"), (nbytes / 1e9, "memory"))
+    >>> layers = tc.cost.place(model, (1, 8, 10, 10), rounds=0, least=slow).layers
+    >>> [(layer.kind, layer.limit, round(layer.least_seconds * 1e6, 1)) for layer in layers]
     [('convolution 3x3', 'arithmetic', 148.5), ('relu', 'memory', 8.2)]
     """
     if rounds < 0:

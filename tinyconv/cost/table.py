@@ -1,10 +1,10 @@
 """What a network costs, layer by layer, in closed form: parameters, operations, and bytes.
 
 One row a node of the graph: kind, shapes, parameters and counts; everything else is a sum over rows. Which operations are called
-multiply-adds is a convention, and the same rows can be read by any of them (page `conventions`; "paper" is meant where none is named).
-Counts are for one picture if the batch is 1, and in proportion to it. Parameters are counted once, BatchNorm's γ and β included,
-running statistics not. Bytes moved are those of every input, weight and output of a node, each number once: the least that must
-pass between memory and processor if nothing stays there between two nodes. Views (page `memory`) move nothing.
+multiply-adds is a convention, and the same rows can be read by any of them (page `conventions`; "paper" is meant where none is
+named). Counts are for one picture if the batch is 1, and in proportion to it. Parameters are counted once, BatchNorm's γ and β
+included, running statistics not. Bytes moved are those of every input, weight and output of a node, each number once: the least
+that must pass between memory and processor if nothing stays there between two nodes. Views (page `memory`) move nothing.
 """
 from dataclasses import dataclass, replace
 
@@ -18,10 +18,10 @@ from .memory import ITEMSIZE, VIEWS, dtypes, peak
 
 @dataclass(frozen=True)
 class Row:
-    """One node: where it stands, what it is, the shape of its result, what it counts; the shapes and attributes that this came from.
+    """One node: where it stands, what it is, the shape of its result, what it counts, and from which shapes and attributes.
 
-    `macs` are by the summary's convention, `counts` the operations executed by kind (padding taps counted), `array_bytes` those of
-    its parameters and buffers, `dtype` that of its result; `inputs` has None for a number or an argument left out.
+    `macs` are by the summary's convention, `counts` the operations executed by kind (padding taps counted), `array_bytes` those
+    of its parameters and buffers, `dtype` that of its result; `inputs` has None for a number or an argument left out.
     """
 
     name: str
@@ -53,7 +53,7 @@ def _sum(field):
 
 @dataclass(frozen=True)
 class Summary:
-    """All rows of a network and their sums: `.params`, `.macs`, `.array_bytes`, `.moved_bytes`, `.flop`. Printing it gives the table.
+    """All rows of a network and their sums: `.params`, `.macs`, `.array_bytes`, `.moved_bytes`, `.flop`. Print it.
 
     `peak_bytes`: the most that activations take at one time (page `memory`).
     """
@@ -90,7 +90,7 @@ class Summary:
         return replace(self, convention=convention, rows=tuple(replace(row, macs=rule.count(row)) for row in self.rows))
 
     def counted(self, quantity, convention):
-        """What a printed number is about (`models.building.Printed`): "macs" by a convention, "params" of "all" or with "no norm".
+        """What a printed number (`models.building.Printed`) is about: "macs" by a convention, "params", "all" or "no norm".
 
         Errors: ValueError for another quantity or convention.
         """
@@ -98,20 +98,24 @@ class Summary:
         if (quantity, convention) in known:
             return known[quantity, convention]
         if quantity != "macs":
-            raise ValueError(f'quantity must be "macs", or "params" with convention "all" or "no norm", not {quantity!r}, {convention!r}')
+            raise ValueError('quantity must be "macs", or "params" with "all" or "no norm", '
+                             f"not {quantity!r} with {convention!r}")
         return self.under(convention).macs
 
     def __str__(self):
         rows = [row for row in self.rows if row.params or row.macs]
-        unit, wide = CONVENTIONS[self.convention].unit, max([len(row.name) for row in rows] + [5])
-        head = f"{'layer':<{wide}}  {'kind':<20}  {'output':<16}  {'params':>11}  {unit:>15}  {'bytes moved':>13}  {'share':>6}"
+        wide = max([len(row.name) for row in rows] + [5])
+        form = "{:<%d}  {:<20}  {:<16}  {:>11}  {:>15}  {:>13}  {:>6}" % wide
+        head = form.format("layer", "kind", "output", "params", CONVENTIONS[self.convention].unit, "bytes moved", "share")
         lines = [head, "-" * len(head)]
         for row in rows:
             share, shape = f"{row.macs / self.macs:.1%}" if self.macs else "", "x".join(map(str, row.shape))
-            lines.append(f"{row.name:<{wide}}  {row.kind:<20}  {shape:<16}  {row.params:>11,}  {row.macs:>15,}  {row.moved_bytes:>13,}  {share:>6}")
-        total = f"{'total':<{wide}}  {self.convention + ' convention':<38}  {self.params:>11,}  {self.macs:>15,}  {self.moved_bytes:>13,}"
-        below = (f"arrays {self.array_bytes:,} bytes; activations {self.activations:,}, at most {self.peak_bytes:,} bytes at a time; "
-                 f"{self.intensity:.1f} FLOP a byte moved")
+            counts = (f"{number:,}" for number in (row.params, row.macs, row.moved_bytes))
+            lines.append(form.format(row.name, row.kind, shape, *counts, share))
+        sums = (f"{number:,}" for number in (self.params, self.macs, self.moved_bytes))
+        total = form.format("total", self.convention + " convention", "", *sums, "").rstrip()
+        below = (f"arrays {self.array_bytes:,} bytes; activations {self.activations:,}, at most {self.peak_bytes:,} bytes at a "
+                 f"time; {self.intensity:.1f} FLOP a byte moved")
         return "\n".join([*lines, "-" * len(head), total, below])
 
 
@@ -140,8 +144,10 @@ def _row(node, g, shapes, kinds, own, rule):
     inputs = tuple(tuple(shapes[v]) if isinstance(v, str) else None for v in node.inputs)
     counts = op.counts(list(inputs), made[0] if len(made) == 1 else made, **node.attributes)
     results = [name for i, name in enumerate(node.outputs) if i not in {source for source, _ in op.updates}]
-    moved = 0 if node.op in VIEWS else sum(size(shapes[v]) * ITEMSIZE[kinds[v]] for v in (*dict.fromkeys(node.values()), *results))
-    row = Row(node.module or node.outputs[0], node.op, tuple(made[0]), sum(g.parameters[v].size for v in own if v in g.parameters), 0,
+    moved = 0 if node.op in VIEWS else sum(size(shapes[v]) * ITEMSIZE[kinds[v]]
+                                           for v in (*dict.fromkeys(node.values()), *results))
+    params = sum(g.parameters[v].size for v in own if v in g.parameters)
+    row = Row(node.module or node.outputs[0], node.op, tuple(made[0]), params, 0,
               counts, sum(g.array(v).nbytes for v in own), moved, kinds[node.outputs[0]], inputs, node.attributes)
     return replace(row, macs=rule.count(row))
 

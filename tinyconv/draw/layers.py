@@ -16,15 +16,16 @@ def _symmetric(image, axes):
 def kernels(weight, most=64, columns=16, title=""):
     """The filters of a convolution as pictures: weight (F,C/G,KH,KW), the first `most` of them.
 
-    Three channels are drawn as colours (0 is grey, each filter on its own scale), one as red and blue around white, others one picture a
-    channel, a row a filter. Returns the figure. Errors: ValueError for a weight that has not four axes.
+    Three channels are drawn as colours (0 is grey, each filter on its own scale), one as red and blue around white, others one
+    picture a channel, a row a filter. Returns the figure. Errors: ValueError for a weight that has not four axes.
     """
     w = np.asarray(weight)
     if w.ndim != 4 or not w.size:
         raise ValueError(f"weight must have four axes (F,C/G,KH,KW), none empty, not shape {w.shape}")
     if w.shape[1] in (1, 3):
         rows = w[:most]
-        grid = [[rows[i + j] if i + j < len(rows) else None for j in range(min(columns, len(rows)))] for i in range(0, len(rows), columns)]
+        grid = [[rows[i + j] if i + j < len(rows) else None for j in range(min(columns, len(rows)))]
+                for i in range(0, len(rows), columns)]
     else:
         grid = [[channel[None] for channel in filter[:columns]] for filter in w[:max(1, most // min(columns, w.shape[1]))]]
     figure = sheet(max(0.55 * len(grid[0]), 2.5), 0.55 * len(grid) + 0.35 * bool(title))
@@ -45,26 +46,26 @@ def kernels(weight, most=64, columns=16, title=""):
 
 
 def feature_maps(graph, picture, layers=None, most=8, title=""):
-    """What layers make of one picture (C,H,W): a row a layer, its first `most` channels, each on its own scale from dark to light.
+    """What layers make of one picture (C,H,W): a row a layer, its first `most` channels, each on a scale of its own.
 
     layers: module names as the graph's nodes have them (None: up to eight of the convolutions, from the first to the last).
     Returns the figure. Errors: ValueError for a name that the graph has not, naming those it has.
     """
     names = [node.module for node in graph.nodes if node.op in ("conv2d", "qconv2d")]
     if layers is None:
-        chosen = [names[i] for i in sorted({round(i) for i in np.linspace(0, len(names) - 1, min(8, len(names)))})] if names else []
+        chosen = [names[round(i)] for i in np.linspace(0, len(names) - 1, min(8, len(names)))]
     else:
         chosen = list(layers)
     maps = {}
 
     def look(node, outputs):
         if node.module in chosen and np.ndim(outputs[0]) == 4:
-            maps[node.module] = np.asarray(outputs[0][0], np.float32)              # of a module's operations the last: the activation, if it has one
+            maps[node.module] = np.asarray(outputs[0][0], np.float32)                     # of a module's operations the last
     run(graph, np.asarray(picture)[None], each=look)
     missing = [name for name in chosen if name not in maps]
     if missing or not chosen:
         known = ", ".join(dict.fromkeys(node.module for node in graph.nodes if node.module))
-        raise ValueError(f"layers must name modules that make maps, not {', '.join(missing) or 'none at all'}; the graph has {known}")
+        raise ValueError(f"layers must name modules that make maps, not {', '.join(missing) or 'none'}; the graph has {known}")
     figure = sheet(1.0 * most + 1.9, 1.0 * len(chosen) + 0.35 * bool(title))
     grid = figure.subplots(len(chosen), most, squeeze=False)
     for row, name in zip(grid, chosen):
@@ -83,8 +84,8 @@ def channel_paths(graph):
     """How many ways lead from each input channel to each output channel: (F,C) float64, taps counted, 0 where none does.
 
     The graph is run once with every weight 1, no bias and BatchNorm as the identity, on C pictures of which the c-th has ones in
-    channel c alone: what arrives is what a channel can reach. Nothing is negative, so activations let it pass; of a product (squeeze and
-    excitation) the factor's own ways are not counted. Cost: one run on a batch of C in float64.
+    channel c alone: what arrives is what a channel can reach. Nothing is negative, so activations let it pass; of a product
+    (squeeze and excitation) the factor's own ways are not counted. Cost: one run on a batch of C in float64.
 
     >>> from tinyconv.draw.layers import channel_paths
     >>> g = tc.trace(tc.nn.Conv2d(4, 4, 1, groups=2, rng=0), (1, 4, 3, 3), check=False)
@@ -114,12 +115,14 @@ def channel_dependency(graphs, title="Which input channels an output channel see
     'input channel; 50 % of pairs joined'
     """
     if not graphs or any(len(g.inputs) != 1 or len(g.outputs) != 1 for g in graphs.values()):
-        raise ValueError(f"graphs must hold at least one, each of one input and one output; they are {', '.join(graphs) or 'none'}")
+        raise ValueError("graphs must hold at least one, each of one input and one output; "
+                         f"they are {', '.join(graphs) or 'none'}")
     figure, frames = panels(len(graphs), size=(3.6, 3.9))
     for axes, (name, g) in zip(frames, graphs.items()):
         joined = channel_paths(g) > 0
         axes.imshow(joined, cmap="Blues", vmin=0, vmax=1.25, interpolation="nearest", aspect="auto")
-        finish(axes, name, f"input channel; {joined.mean():.0%} of pairs joined".replace("%", " %"), "output channel" if axes is frames[0] else "")
+        finish(axes, name, f"input channel; {100 * joined.mean():.0f} % of pairs joined",
+               "output channel" if axes is frames[0] else "")
         axes.grid(False)
     figure.suptitle(title, fontsize=11, x=0.01, ha="left")
     return figure

@@ -11,8 +11,8 @@ class Printed(NamedTuple):
 
     network, options, size   the builder, what it is given, and the pictures' height and width
     quantity, text           "macs" or "params", and what is printed: "569 M"
-    convention               one of `tinyconv.cost.CONVENTIONS` ("paper": convolution and linear layers, padding taps counted); for params
-                             "all", or "no norm" (without BatchNorm's γ and β)
+    convention               one of `tinyconv.cost.CONVENTIONS` ("paper": convolution and linear layers, padding taps counted);
+                             for params "all", or "no norm" (without BatchNorm's γ and β)
     rounding                 "nearest", "down" where digits were cut off, "up" where the next one is printed
     source                   where it stands; [mem] marks a figure quoted from memory
     """

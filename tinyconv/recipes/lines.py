@@ -3,7 +3,7 @@ from typing import NamedTuple
 
 
 class Line(NamedTuple):
-    """What is compared, the same number by formula, as executed, and as published (None: there is none), and whether all agree."""
+    """What is compared: a number by formula, as executed, and as published (None: there is none), and whether all agree."""
 
     what: str
     formula: object
@@ -35,7 +35,7 @@ def as_text(title, lines, columns=("formula", "executed", "published")):
     5x5        1,025        25  -              NO
     """
     cells = [(title, *columns, "equal")]
-    cells += [(row.what, _shown(row.formula), _shown(row.executed), _shown(row.published), "yes" if row.equal else "NO") for row in lines]
+    cells += [(row.what, *map(_shown, row[1:4]), "yes" if row.equal else "NO") for row in lines]
     widths = [max(len(row[i]) for row in cells) for i in range(5)]
     adjust = (str.ljust, str.rjust, str.rjust, str.ljust, str.ljust)
     text = ["  ".join(f(cell, w) for f, cell, w in zip(adjust, row, widths)).rstrip() for row in cells]

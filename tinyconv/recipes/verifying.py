@@ -1,15 +1,16 @@
 """`tinyconv verify`: every count three times: by formula, executed, and as it was published; and whether they are equal.
 
-    networks      multiply-adds of one picture: sum of closed forms | the compiled loops of every layer run on ones at the real size |
-                  what the paper, its authors or torchvision print
-    interior      the same without the taps on padding, which nobody prints
-    parameters    sum of closed forms | numbers that the arrays hold | printed
-    tools         totals by the conventions of tools
-    algorithms    steps of a table of convolutions: closed forms | multiplications and additions of each page's own loops on numbers that count
-    transforms    networks and layers made smaller: formula | the smaller network's layers run on ones
-    at work       (--full) every network trains, and runs as a graph bit for bit; every block has the right gradients
+    networks         multiply-adds of one picture: sum of closed forms | the compiled loops of every layer, run on ones at its
+                     real size | what the paper, its authors or torchvision print
+    without padding  the same with the taps on padding left out, which nobody prints
+    parameters       sum of closed forms | numbers that the arrays hold | printed
+    tools            totals by the conventions of tools
+    algorithms       steps of a table of convolutions: closed forms | each page's own loops on numbers that count
+    layers, transforms   layers and networks made smaller: formula | the smaller one's layers run on ones
+    networks at work, blocks   (--full) every network trains, and runs as a graph bit for bit; blocks have the right gradients
 
-Layers of equal sizes are run once. "fft" has no count: its transform is NumPy's. Without --full, networks above LIGHT multiply-adds are not executed, and say so.
+Layers of equal sizes are run once. "fft" has no count: its transform is NumPy's. Without --full, networks above LIGHT
+multiply-adds are not executed, and say so.
 """
 import inspect
 import sys
@@ -24,11 +25,12 @@ from . import exercising
 from .lines import as_text, line
 
 LIGHT = 600_000_000
-# what the algorithms are counted on: a plain one, strides, padding on one side, dilation, groups, depthwise, pointwise, a larger window
+# what the algorithms are counted on: strides, padding on one side, dilation, groups, depthwise, pointwise, a larger window
 GEOMETRIES = [conv2d_geometry(*row) for row in (
     ((1, 3, 7, 8), (4, 3, 3, 3), 1, 1), ((2, 2, 6, 5), (3, 2, 3, 3), 1, 0), ((1, 3, 9, 8), (4, 3, 3, 3), 2, 1),
-    ((1, 2, 7, 6), (3, 2, 2, 3), (1, 2), ((2, 0), (0, 1))), ((1, 2, 9, 9), (2, 2, 3, 3), 1, 2, 2), ((1, 4, 6, 6), (6, 2, 3, 3), 1, 1, 1, 2),
-    ((1, 6, 7, 7), (6, 1, 3, 3), 2, 1, 1, 6), ((2, 5, 4, 4), (7, 5, 1, 1)), ((1, 2, 8, 7), (2, 2, 5, 5), 1, 2), ((1, 3, 6, 6), (20, 3, 3, 3), 1, 1))]
+    ((1, 2, 7, 6), (3, 2, 2, 3), (1, 2), ((2, 0), (0, 1))), ((1, 2, 9, 9), (2, 2, 3, 3), 1, 2, 2),
+    ((1, 4, 6, 6), (6, 2, 3, 3), 1, 1, 1, 2), ((1, 6, 7, 7), (6, 1, 3, 3), 2, 1, 1, 6), ((2, 5, 4, 4), (7, 5, 1, 1)),
+    ((1, 2, 8, 7), (2, 2, 5, 5), 1, 2), ((1, 3, 6, 6), (20, 3, 3, 3), 1, 1))]
 
 
 # ---- networks -----------------------------------------------------------------------------------------------------------------
@@ -44,8 +46,8 @@ def tables():
     """Key -> cost table: every network as it is usually given, and every row that is printed of one."""
     keys = dict.fromkeys([*((name, models.input_shape(name)[2], ()) for name in models.NETWORKS), *map(_key, models.PRINTED)])
     with nn.init.undrawn():
-        return {(network, size, options): cost.summary(models.network(network)(**dict(options)), (1, models.input_shape(network)[1], size, size))
-                for network, size, options in keys}
+        return {key: cost.summary(models.network(key[0])(**dict(key[2])), (1, models.input_shape(key[0])[1], key[1], key[1]))
+                for key in keys}
 
 
 def printed(key, quantity):
@@ -58,8 +60,8 @@ def printed(key, quantity):
 
 
 def run_on_ones(found, progress):
-    """(job, padded) -> multiply-adds executed, for every layer of the tables that differs from all others; threads share the jobs."""
-    jobs = {(job, padded): 0 for s in found for job in map(execution.job, s.rows) if job is not None for padded in (True, False)}
+    """(job, padded) -> multiply-adds executed, for every layer of the tables once; threads share the jobs. See `_run`."""
+    jobs = {_run(job, padded): 0 for s in found for job in map(execution.job, s.rows) if job is not None for padded in (0, 1)}
     todo = sorted(jobs, key=lambda item: -_size(item[0]))
     with ThreadPoolExecutor(kernels.get_num_threads()) as pool:
         for i, (item, executed) in enumerate(zip(todo, pool.map(lambda item: execution.run(*item), todo)), 1):
@@ -68,23 +70,31 @@ def run_on_ones(found, progress):
     return jobs
 
 
+def _run(job, padded):
+    """(job, whether its padding is to be filled): where there is none, both counts are one run."""
+    return job, bool(padded and isinstance(job, formulas.Conv2dGeometry) and (job.top or job.bottom or job.left or job.right))
+
+
 def _size(job):
     return execution.padded_macs(job) if isinstance(job, formulas.Conv2dGeometry) else job[0] * job[1] * job[2]
 
 
 def _executed(s, jobs, convention):
-    """Multiply-adds that the rows executed, by a convention of whole layers; None where they were not run or it adds other operations."""
+    """(multiply-adds that the rows executed, is each row's its formula): None where they were not run, or a convention counts
+    other operations too.
+    """
     rows = [(row, execution.job(row)) for row in s.under(convention).rows if row.macs]
-    if convention not in ("paper", "interior", "conv") or any((job, True) not in jobs for _, job in rows):
+    if convention not in ("paper", "interior", "conv") or any(_run(job, True) not in jobs for _, job in rows):
         return None, True
-    found = [jobs[job, convention != "interior"] for _, job in rows]
+    found = [jobs[_run(job, convention != "interior")] for _, job in rows]
     return sum(found), found == [row.macs for row, _ in rows]
 
 
 def _named(key, convention=""):
     network, size, options = key
     usual = models.input_shape(network)[2]
-    words = [network, *(f"{name.removesuffix('_mult')} {value}" for name, value in options), *([f"{size}x{size}"] if size != usual else [])]
+    words = [network, *(f"{name.removesuffix('_mult')} {value}" for name, value in options),
+             *([f"{size}x{size}"] if size != usual else [])]
     return ", ".join(words) + (f" ({convention})" if convention not in ("", "paper", "all") else "")
 
 
@@ -97,7 +107,8 @@ def network_lines(found, jobs):
     for key, s in found.items():
         for convention, rows in printed(key, "macs").items():
             counted, (executed, each) = s.counted("macs", convention), _executed(s, jobs, convention)
-            yield line(_named(key, convention), counted, executed, _sources(rows), each and all(row.agrees(counted) for row in rows))
+            agrees = each and all(row.agrees(counted) for row in rows)
+            yield line(_named(key, convention), counted, executed, _sources(rows), agrees)
 
 
 def interior_lines(found, jobs):
@@ -124,7 +135,8 @@ def parameter_lines(found):
     for key, s in found.items():
         for convention, rows in printed(key, "params").items() if key[1] == models.input_shape(key[0])[2] else ():
             closed = sum(_closed_params(row) for row in s.rows if convention == "all" or row.kind != "batch_norm")
-            yield line(_named(key, convention), closed, s.counted("params", convention), _sources(rows), all(row.agrees(closed) for row in rows))
+            yield line(_named(key, convention), closed, s.counted("params", convention), _sources(rows),
+                       all(row.agrees(closed) for row in rows))
 
 
 def tool_lines(found):
@@ -147,15 +159,16 @@ def algorithm_lines():
                 yield line(f"{name} {direction}: {step}", formula, executed, None, all(a == b for a, b in pairs))
     whole = conv2d_geometry((1, 2, 12, 12), (3, 2, 3, 3), padding=1)
     for m, text in ((2, "2.25"), (4, "4")):
-        products = cost.execute(f"winograd{m}", whole)[1]["products"].multiplications
-        yield line(f"F({m},3) saves", formulas.winograd_reduction(m, 3), execution.padded_macs(whole) / products, f"{text} (Lavin & Gray 2016)",
-                    formulas.winograd_reduction(m, 3) == float(text))
+        closed, products = formulas.winograd_reduction(m, 3), cost.execute(f"winograd{m}", whole)[1]["products"].multiplications
+        yield line(f"F({m},3) saves", closed, execution.padded_macs(whole) / products, f"{text} (Lavin & Gray 2016)",
+                   closed == float(text))
     from ..kernels import strassen
     for variant, additions in (("strassen", 18), ("winograd", 15)):
         found = cost.count(getattr(strassen, variant), np.ones((2, 2)), np.ones((2, 2)), 1)
         closed = formulas.strassen_multiplications(2, 2, 2, 1), formulas.strassen_additions(2, 2, 2, 1, variant)
-        yield line(f"{variant}'s scheme for matrices", "{} products, {} sums".format(*closed), "{} products, {} sums".format(*found),
-                    f"7 products, {additions} sums (Higham 2002)", closed == (7, additions))
+        said = ("{} products, {} sums".format(*pair) for pair in (closed, found, (7, additions)))
+        yield line(f"{variant}'s scheme for matrices", next(said), next(said), f"{next(said)} (Higham 2002)",
+                   closed == (7, additions))
 
 
 def _on_ones(model_or_graph, shape=None):
@@ -168,16 +181,19 @@ def layer_lines():
     for c, size, text in ((512, 14, "52.3 M"), (384, 14, "29.6 M"), (384, 10, "15.1 M")):
         row = models.building.Printed("mobilenet_v1", "macs", text, "Howard et al. 2017, Table 3")
         closed = formulas.depthwise_separable_macs(c, c, 3, size, size)
-        yield line(f"depthwise separable {c}x{size}x{size}", closed, _on_ones(separable(c, c, rng=0), (1, c, size, size)), _sources([row]), row.agrees(closed))
+        yield line(f"depthwise separable {c}x{size}x{size}", closed, _on_ones(separable(c, c, rng=0), (1, c, size, size)),
+                   _sources([row]), row.agrees(closed))
     pair = nn.ShuffledPointwise(64, 8, rng=0)
-    yield line("shuffled pair of 1x1, 64 channels, 8 groups", 49 * formulas.shuffled_pair_macs(64, 8), _on_ones(pair, (1, 64, 7, 7)))
+    yield line("shuffled pair of 1x1, 64 channels, 8 groups", 49 * formulas.shuffled_pair_macs(64, 8),
+               _on_ones(pair, (1, 64, 7, 7)))
     g = graph.trace(nn.Sequential(nn.Conv2d(16, 24, 3, 2, 1, rng=0)), (1, 16, 9, 9), check=False)
     whole = conv2d_geometry((1, 16, 9, 9), (24, 16, 3, 3), 2, 1)
     for kind in formulas.LOW_RANK_KINDS:
         small = apply.lowrank(g, ratio=0.25, kind=kind)
         rank = small.array(small.nodes[0].inputs[1]).shape[0]
         yield line(f"3x3 to rank {rank}, {kind}", formulas.low_rank_conv_macs(whole, rank, kind), _on_ones(small))
-    g = graph.trace(nn.Sequential(nn.Conv2d(3, 16, 3, padding=1, rng=0), nn.ReLU(), nn.Conv2d(16, 8, 3, padding=1, rng=0)), (1, 3, 8, 8), check=False)
+    g = graph.trace(nn.Sequential(nn.Conv2d(3, 16, 3, padding=1, rng=0), nn.ReLU(), nn.Conv2d(16, 8, 3, padding=1, rng=0)),
+                    (1, 3, 8, 8), check=False)
     small = apply.prune(g, 0.5)
     first, second = (row.macs for row in cost.summary(g).rows if row.macs)
     kept = formulas.filter_pruning_factor(8, 16, 3, 3) * first + formulas.filter_pruning_factor(8, 8, 8, 16) * second
@@ -189,8 +205,8 @@ def transform_lines():
     g = graph.trace(models.mobilenet_v2_small(rng=0), (1, 1, 28, 28), check=False)
     x = np.random.default_rng(0).standard_normal((8, 1, 28, 28)).astype(np.float32)
     half = apply.prune(g, macs=cost.macs(g) // 2)
-    made = {"mobilenet_v2_small": g, "BatchNorm folded": graph.fold_batch_norms(g), "pruned to half": half, "low rank": apply.lowrank(g, energy=0.8),
-            "int8": apply.quantize(g, x), "pruned, int8": apply.quantize(half, x)}
+    made = {"mobilenet_v2_small": g, "BatchNorm folded": graph.fold_batch_norms(g), "pruned to half": half,
+            "low rank": apply.lowrank(g, energy=0.8), "int8": apply.quantize(g, x), "pruned, int8": apply.quantize(half, x)}
     for name, small in made.items():
         yield line(name, cost.macs(small), _on_ones(small))
 
@@ -199,15 +215,18 @@ def transform_lines():
 
 def _reporter():
     """Where somebody watches: a function that writes one line over and over again."""
-    return (lambda text: print(f"\r{text:<60}", end="\r", file=sys.stderr, flush=True)) if sys.stderr.isatty() else (lambda text: None)
+    if not sys.stderr.isatty():
+        return lambda text: None
+    return lambda text: print(f"\r{text:<60}", end="\r", file=sys.stderr, flush=True)
 
 
 def run(full=False, say=print):
-    """Print every section; returns the lines. `full` executes every network at its real size (minutes) and sees all of them at work."""
+    """Print every section; returns the lines. `full` runs every network at its real size, and sees all of them at work."""
     found, progress = tables(), _reporter()
     jobs = run_on_ones([s for s in found.values() if full or s.macs <= LIGHT], progress)
-    sections = {"networks": network_lines(found, jobs), "without padding": interior_lines(found, jobs), "parameters": parameter_lines(found),
-                "tools": tool_lines(found), "algorithms": algorithm_lines(), "layers": layer_lines(), "transforms": transform_lines()}
+    sections = {"networks": network_lines(found, jobs), "without padding": interior_lines(found, jobs),
+                "parameters": parameter_lines(found), "tools": tool_lines(found), "algorithms": algorithm_lines(),
+                "layers": layer_lines(), "transforms": transform_lines()}
     said = []
     for title, lines in sections.items():
         said += (lines := list(lines))
@@ -219,5 +238,6 @@ def run(full=False, say=print):
     wrong = [row.what for row in said if not row.equal]
     say(f"{len(said)} lines, {len(wrong)} unequal{': ' * bool(wrong)}{'; '.join(wrong)}")
     if not full:
-        say(f"networks above {LIGHT:,} multiply-adds were not executed (-): tinyconv verify --full runs every layer of all, and trains them")
+        say(f"networks above {LIGHT:,} multiply-adds were not executed (-): "
+            "tinyconv verify --full runs every layer of all, and trains them")
     return said
