@@ -193,7 +193,7 @@ def test_summary_says_what_is_wrong(arguments, words, capsys):
 
 @pytest.mark.small
 def test_the_kept_table_is_of_these_networks():
-    """benchmarks/verify.txt, written by `verify --full`: nothing unequal, every network executed at its published count and at work."""
+    """benchmarks/verify.txt, written by `verify --full`: all equal, every network executed at its published count, and at work."""
     *sections, last = (ROOT / "benchmarks" / "verify.txt").read_text(encoding="utf-8").split("\n\n")
     assert last.endswith(" lines, 0 unequal\n") and [section.split("  ")[0] for section in sections] == [
         *SECTIONS, "networks at work", "blocks"]
