@@ -187,3 +187,17 @@ def test_summary_says_what_is_wrong(arguments, words, capsys):
         code = stop.code
     told = capsys.readouterr().err
     assert code == 2 and words in told and "Traceback" not in told
+
+
+# ---- the table that is kept ---------------------------------------------------------------------------------------------------
+
+@pytest.mark.small
+def test_the_kept_table_is_of_these_networks():
+    """benchmarks/verify.txt, written by `verify --full`: all equal, every network executed at its published count, and at work."""
+    *sections, last = (ROOT / "benchmarks" / "verify.txt").read_text(encoding="utf-8").split("\n\n")
+    assert last.endswith(" lines, 0 unequal\n") and [section.split("  ")[0] for section in sections] == [
+        *SECTIONS, "networks at work", "blocks"]
+    cells = {text.split("  ")[0]: text.split()[1:3] for text in sections[0].splitlines()}
+    for name, published in models.PUBLISHED.items():
+        assert cells[name] == [f"{published['macs']:,}"] * 2, name
+    assert {text.split()[0] for text in sections[-2].splitlines()[2:]} == set(models.NETWORKS)
