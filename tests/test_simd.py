@@ -30,7 +30,7 @@ def tile_kernel(A, rows, hop, zero, B, places, C, S, bias, n, residual, low, hig
     acc = multiply(acc, 3, 2, A, rows, hop, hop, zero, 2, B, 0, 4)
     keep(acc, 3, 2, S, 0)
     finish(resume(3, 2, S, 0), 3, 2, C, places, 1, 1, n, bias, 2, C, residual, low, high)
-    acc = outer(zeros(3, 2), 3, 2, A, 1, 7, B, 3, 2 * LANES + hop, 4)
+    acc = outer(zeros(3, 2), 3, 2, A, 1, 7, B, 3, 2 * LANES + hop, n, 4)
     keep(acc, 3, 2, S, 6 * LANES)
 
 

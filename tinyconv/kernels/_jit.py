@@ -24,6 +24,8 @@ from numba.core import compiler, config
 from numba.core.cpu import CPUTargetOptions
 from numba.core.options import TargetOptions
 
+from . import heap
+
 FEATURES_OF = {"haswell": frozenset({"avx", "avx2", "fma"}), "skylake": frozenset({"avx", "avx2", "fma"}), "x86-64": frozenset(),
                "skylake-avx512": frozenset({"avx", "avx2", "fma", "avx512f"})}
 REORDER = {"reassoc", "contract", "nsz", "arcp"}
@@ -107,3 +109,6 @@ def source(kernel):
     named = {name: source(value) for name, value in function.__globals__.items()
              if name in function.__code__.co_names and hasattr(value, "py_func")}
     return types.FunctionType(function.__code__, {**function.__globals__, **named}, function.__name__, function.__defaults__)
+
+
+heap.keep()

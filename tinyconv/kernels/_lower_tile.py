@@ -110,9 +110,9 @@ def _finish(context, acc, MR, NV, C, places, q, column, n, bias, at, R, residual
 
 
 @intrinsic(prefer_literal=True)
-def _outer(context, acc, MR, NV, A, a, pitch_a, B, b, pitch_b, count):
+def _outer(context, acc, MR, NV, A, a, pitch_a, B, b, pitch_b, n, count):
     index = types.intp
-    signature = acc(acc, MR, NV, A, index, index, B, index, index, index)
+    signature = acc(acc, MR, NV, A, index, index, B, index, index, index, index)
     mr, nv = MR.literal_value, NV.literal_value
 
     def emit(c, builder, s, v):
@@ -120,9 +120,10 @@ def _outer(context, acc, MR, NV, A, a, pitch_a, B, b, pitch_b, count):
         slots = [cgutils.alloca_once(builder, VECTOR) for _ in range(mr * nv)]
         for slot, value in zip(slots, cgutils.unpack_tuple(builder, v[0])):
             builder.store(value, slot)
-        with cgutils.for_range(builder, v[9]) as loop:
+        masks = [emit_mask(builder, v[9], LANES * j) for j in range(nv)]
+        with cgutils.for_range(builder, v[10]) as loop:
             row, at = builder.gep(first, [builder.mul(loop.index, v[5])]), builder.mul(loop.index, v[8])
-            columns = [emit_load(builder, second, builder.add(at, I64(LANES * j))) for j in range(nv)]
+            columns = [emit_masked_load(builder, second, builder.add(at, I64(LANES * j)), masks[j]) for j in range(nv)]
             for i in range(mr):
                 x = emit_splat(builder, builder.load(builder.gep(row, [I64(i)])))
                 for j, column in enumerate(columns):
@@ -143,5 +144,5 @@ overload(tile.finish, inline="always", prefer_literal=True)(
     lambda acc, MR, NV, C, places, q, column, n, bias, at, R, residual, low, high:
     _finish(acc, MR, NV, C, places, q, column, n, bias, at, R, residual, low, high))
 overload(tile.outer, inline="always", prefer_literal=True)(
-    lambda acc, MR, NV, A, a, pitch_a, B, b, pitch_b, count: lambda acc, MR, NV, A, a, pitch_a, B, b, pitch_b, count:
-    _outer(acc, MR, NV, A, a, pitch_a, B, b, pitch_b, count))
+    lambda acc, MR, NV, A, a, pitch_a, B, b, pitch_b, n, count: lambda acc, MR, NV, A, a, pitch_a, B, b, pitch_b, n, count:
+    _outer(acc, MR, NV, A, a, pitch_a, B, b, pitch_b, n, count))

@@ -6,7 +6,7 @@ Taps that fall on padding are left out. The gradients are the same loops with an
 product's other factor goes back where it came from. Cost: N*F*OH*OW*(C/G)*KH*KW multiply-adds for each of the three.
 
 The fast form reads channels-last memory through tables of addresses and sums a tile of pixels x filters in registers: the pages
-`indirect` (forward and grad_input), `indirect_weight` and `tile`. It multiplies padding by zeros; weights that are not finite, for which
+`indirect` (forward and grad_input), `outer_products` and `tile`. It multiplies padding by zeros; weights that are not finite, for which
 that would be wrong, take the loops.
 Source: Dumoulin & Visin, "A guide to convolution arithmetic for deep learning" (2016), section 2.
 """
@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from . import indirect, indirect_weight, layout, select
+from . import indirect, layout, outer_products, select
 from ._jit import plain
 
 
@@ -75,7 +75,7 @@ def workspace_bytes(geometry, direction="forward", dtype=np.float32):
     """Packed weights, tables and partial sums of the fast kernels; for grad_weight a dw a thread; nothing in the plain ones."""
     if not select.is_fast(dtype):
         return 0
-    shapes = indirect_weight.rooms(geometry) if direction == "grad_weight" else indirect.scratch_shapes(geometry, direction)
+    shapes = outer_products.room_shapes(geometry) if direction == "grad_weight" else indirect.scratch_shapes(geometry, direction)
     return indirect.room_bytes(shapes)
 
 
@@ -117,9 +117,7 @@ def grad_input(dy, w, geometry):
 def grad_weight(dy, x, geometry):
     """dy (N,F,OH,OW), x (N,C,H,W) -> dw (F,C/G,KH,KW). Cost: that of the forward pass."""
     if select.is_fast(dy.dtype):
-        dw, finite = indirect_weight.grad_weight(layout.nhwc(dy), layout.nhwc(x), geometry)
-        if finite:
-            return dw
+        return outer_products.grad_weight(layout.nhwc(dy), layout.nhwc(x), geometry)
     dw = np.zeros(geometry.w_shape, dy.dtype)
     conv_weight(layout.nchw(dy), layout.nchw(x), dw, *_steps(geometry))
     return dw

@@ -13,7 +13,7 @@ Three loops in any order say it; fast is only one way to cut them (Goto & van de
 * Threads share the blocks; where there are few, the panels.
 
 A convolution with a 1x1 window is a matrix product, its pixels the rows. So the three products of a network are its three
-directions, and `indirect` and `indirect_weight` compute them, with rows that happen to be neighbours:
+directions, and `indirect` and `outer_products` compute them, with rows that happen to be neighbours:
 
     A B^T        forward: pixels A, filters B          A B        grad_input: gradients A, filters B         A^T B        grad_weight
 
@@ -24,7 +24,7 @@ from functools import lru_cache
 import numpy as np
 
 from ..formulas.geometry import conv2d_geometry
-from . import indirect, indirect_weight, layout, select
+from . import indirect, layout, outer_products, select
 from ._jit import plain
 
 
@@ -46,7 +46,7 @@ def _as_convolution(pixels, c, f):
 def workspace_bytes(m, k, n, transpose_a=False, transpose_b=False):
     """Scratch of the fast `matmul` in bytes: packed B, tables and unfinished sums; with A transposed a C for each thread."""
     if transpose_a:
-        shapes = indirect_weight.rooms(_as_convolution(k, n, m))
+        shapes = outer_products.room_shapes(_as_convolution(k, n, m))
     elif transpose_b:
         shapes = indirect.scratch_shapes(_as_convolution(m, k, n), "forward")
     else:
@@ -69,7 +69,7 @@ def matmul(a, b, transpose_a=False, transpose_b=False):
         product(layout.writable(a.T if transpose_a else a), layout.writable(b.T if transpose_b else b), c)          # (M,K) x (K,N) -> (M,N)
         return c
     if transpose_a:
-        return indirect_weight.grad_weight(a, b, _as_convolution(k, n, m))[0].reshape(m, n)
+        return outer_products.grad_weight(a, b, _as_convolution(k, n, m)).reshape(m, n)
     if transpose_b:
         return indirect.Forward(b, None, _as_convolution(m, k, n))(a).reshape(m, n)
     return indirect.grad_input(a, b, _as_convolution(m, n, k)).reshape(m, n)

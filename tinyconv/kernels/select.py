@@ -22,7 +22,8 @@ from . import layout
 
 DIRECTIONS = ("forward", "grad_input", "grad_weight")
 MODES = ("fast", "plain")
-CHANNELS, CHANNELS_WEIGHT = 16, 128         # channels and filters: Winograd from so many on; for the gradient in the weights up to so many
+CHANNELS = 16                               # channels and filters: Winograd from so many on
+TILES, SUMS = 128, 256**2                   # for the gradient in the weights: from so many tiles on, up to so many numbers C·F
 GAIN4, GAIN2 = 0.45, 0.6                    # the share of multiplications below which F(4,3) and F(2,3) win
 _mode = "fast"
 _lock = threading.Lock()
@@ -160,9 +161,10 @@ def choose(geometry, direction="forward", dtype=np.float32):
     Plain mode and float64: always "direct", the formula itself. Else by what the window looks like: one channel at a time is depthwise, one
     pixel at a time a matrix product (pointwise). A 3x3 window at stride 1 over enough channels is Winograd's: F(4,3) where its tiles of 4x4
     outputs leave at most GAIN4 of the multiplications, whole tiles counted, else F(2,3) where it leaves at most GAIN2. Everything else is
-    direct: windows read where they lie need no copies (im2col makes KH·KW of them). The gradient in the weights pays Winograd's larger sums for
-    every thread, so it takes F(4,3) for few channels only. The constants are measured by benchmarks/select_map.py. The batch size
-    plays no part, so that an image gives the same result, bit for bit, in any batch.
+    direct: windows read where they lie need no copies (im2col makes KH·KW of them). The gradient in the weights pays Winograd's larger sums,
+    written and read for every thread, so it takes F(4,3) for many tiles and not too many sums. The constants are measured by
+    benchmarks/select_map.py. In the other directions the batch size plays no part, so that an image gives the same result, bit for bit, in
+    any batch.
 
     >>> from tinyconv.formulas.geometry import conv2d_geometry
     >>> choose(conv2d_geometry((1, 32, 14, 14), (32, 1, 3, 3), padding=1, groups=32))
@@ -182,7 +184,9 @@ def choose(geometry, direction="forward", dtype=np.float32):
 def _winograd(g, direction):
     """The Winograd algorithm worth its transforms for this convolution, or None."""
     window = (g.kh, g.kw, g.sh, g.sw, g.dh, g.dw, g.groups)
-    if window != (3, 3, 1, 1, 1, 1, 1) or min(g.c, g.f) < CHANNELS or direction == "grad_weight" and max(g.c, g.f) > CHANNELS_WEIGHT:
+    if window != (3, 3, 1, 1, 1, 1, 1) or min(g.c, g.f) < CHANNELS:
+        return None
+    if direction == "grad_weight" and (g.n * -(-g.oh // 4) * -(-g.ow // 4) < TILES or g.c * g.f > SUMS):
         return None
     oh, ow = (g.h, g.w) if direction == "grad_input" else (g.oh, g.ow)
     left = {m: (m + 2)**2 * -(-oh // m) * -(-ow // m) / (9 * oh * ow) for m in (2, 4)}               # of the multiplications

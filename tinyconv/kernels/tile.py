@@ -65,14 +65,15 @@ def finish(acc, MR, NV, C, places, q, column, n, bias, at, R, residual, low, hig
             C[place] = np.where(y < low, low, np.where(y > high, high, y))
 
 
-def outer(acc, MR, NV, A, a, pitch_a, B, b, pitch_b, count):
-    """acc[i, j] += Σ_{p<count} A[a + p·pitch_a + i] · B[b + p·pitch_b + j]: the sum over pixels, the weight gradient's product."""
+def outer(acc, MR, NV, A, a, pitch_a, B, b, pitch_b, n, count):
+    """acc[i, j] += Σ_{p<count} A[a + p·pitch_a + i] · B[b + p·pitch_b + j] for j < n <= NV·LANES: a sum over pixels, the weight gradient's product."""
     out = [total.copy() for total in acc]
     for p in range(count):
+        row = np.zeros(NV * LANES, np.float32)
+        row[:n] = B[b + p * pitch_b:b + p * pitch_b + n]
         for i in range(MR):
             for j in range(NV):
-                at = b + p * pitch_b + j * LANES
-                out[i * NV + j] = out[i * NV + j] + A[a + p * pitch_a + i] * B[at:at + LANES]
+                out[i * NV + j] = out[i * NV + j] + A[a + p * pitch_a + i] * row[j * LANES:(j + 1) * LANES]
     return tuple(out)
 
 

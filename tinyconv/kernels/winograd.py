@@ -21,7 +21,6 @@ from . import layout, select, threads, tile
 from . import winograd_tiles as tiles
 from ._jit import plain
 from .indirect import DEEP, room_bytes
-from .indirect_weight import PITCH
 from .simd import LANES
 from .tile import NR, REGISTERS
 from .winograd_transforms import arrays
@@ -210,8 +209,7 @@ class Winograd:
         both = [((pieces, n * n * (block * size + LANES)), np.float32) for size in (wide, other)]
         small = [(vectors, np.float32), (vectors, np.float32), ((pieces, block), np.int64)]
         if direction == "grad_weight":
-            sums = [((pieces, n * n * panels * parts * tile.MR * NR), np.float32), *both, *small[:2], ((pieces, block * PITCH), np.float32),
-                    (vectors, np.float32)]
+            sums = [((pieces, n * n * panels * parts * tile.MR * NR), np.float32), *both, *small[:2], (vectors, np.float32)]
             return sums, (block, splits, pieces)
         packing = [((panels * n * n * g.c * NR,), np.float32), (vectors, np.float32), (vectors, np.float32)]
         return [*packing, *both, *small, ((min(g.c, DEEP),), np.float32)], (block, splits, pieces)
@@ -284,10 +282,10 @@ class Winograd:
         if not select.is_fast(dy.dtype):
             return conv_weight(layout.nchw(dy), layout.nchw(x), g, self.m)
         shapes, (block, _, pieces) = self.rooms(g, "grad_weight")
-        slabs, V, Z, d, e, lines, out = (select.scratch(shape, kind) for shape, kind in shapes)
+        slabs, V, Z, d, e, out = (select.scratch(shape, kind) for shape, kind in shapes)
         AT, G, BT = arrays(self.m, g.kh, np.float32)
         n, dw = len(BT), np.empty(g.w_shape, np.float32)
-        threads.run(self.kernels(g)[1], pieces, layout.nhwc(x).reshape(-1), layout.nhwc(dy).reshape(-1), slabs, V, Z, d, e, lines, BT,
+        threads.run(self.kernels(g)[1], pieces, layout.nhwc(x).reshape(-1), layout.nhwc(dy).reshape(-1), slabs, V, Z, d, e, BT,
                     np.ascontiguousarray(AT.T), self.m, n, pieces, block, g.n, g.h, g.w, g.c, g.f, g.oh, g.ow, g.top, g.left,
                     work=dy.size * g.c * g.kh**2 // 64)
         threads.run(tiles.unpack_filters, pieces, slabs, np.ascontiguousarray(G.T), dw.reshape(-1), d, e, out, pieces, g.kh, n, g.c, g.f,

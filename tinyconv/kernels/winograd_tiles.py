@@ -17,7 +17,6 @@ from functools import lru_cache
 import numpy as np
 
 from ._jit import fast
-from .indirect_weight import PITCH
 from .simd import LANES, higher, load, load_n, lower, splat, store, store_n
 from .tile import MR, NR, NV, keep, multiply, outer, resume, zeros
 from .winograd_transforms import data_tile, output_tile, sandwich, spread_tile
@@ -151,13 +150,13 @@ def build(kind, ROWS):
                                        tile // across % tall * m, tile % across * m, oh, ow, f, f0, bias, R, residual, low, high, y)
 
     @fast
-    def weight_grad(lo, hi, x, dy, slabs, V, Z, d, e, lines, BT, A, m, n, pieces, block, images, h, w, c, f, oh, ow, top, left):
+    def weight_grad(lo, hi, x, dy, slabs, V, Z, d, e, BT, A, m, n, pieces, block, images, h, w, c, f, oh, ow, top, left):
         """Tasks: pieces. x (N,H,W,C), dy (N,OH,OW,F) flat; slabs (pieces, points·panels·parts·MR·NR), zeroed here."""
         tall, across, panels, parts = (oh + m - 1) // m, (ow + m - 1) // m, (f + NR - 1) // NR, (c + MR - 1) // MR
         tiles, wide = images * tall * across, pitch(c)
         hop, step = block * wide + LANES, block * panels * NR + LANES
         for piece in range(lo, hi):
-            slab, v, z, line = slabs[piece], V[piece], Z[piece], lines[piece]
+            slab, v, z = slabs[piece], V[piece], Z[piece]
             slab[:] = 0
             last = (piece + 1) * tiles // pieces
             for first in range(piece * tiles // pieces, last, block):
@@ -168,11 +167,8 @@ def build(kind, ROWS):
                     read_gradient(kind, A, m, n, dy, image, i, j, oh, ow, f, d[piece], e[piece], z, q, step, block)
                 for point in range(n * n):
                     for part in range(parts):
-                        for q in range(count):
-                            for k in range(0, PITCH, LANES):
-                                store(line, q * PITCH + k, load_n(v, point * hop + q * wide + part * MR + k, wide - part * MR - k))
                         for panel in range(panels):
                             to = ((point * panels + panel) * parts + part) * MR * NR
-                            acc = outer(resume(MR, NV, slab, to), MR, NV, line, 0, PITCH, z, point * step + panel * block * NR, NR, count)
+                            acc = outer(resume(MR, NV, slab, to), MR, NV, v, point * hop + part * MR, wide, z, point * step + panel * block * NR, NR, NR, count)
                             keep(acc, MR, NV, slab, to)
     return convolve, weight_grad
