@@ -9,6 +9,8 @@ from .ops import apply
 
 def _numbers(value):
     """An attribute as JSON: tuples and arrays become lists, at any depth, and NumPy's numbers Python's."""
+    if type(value) is int:
+        return value
     value = value.tolist() if hasattr(value, "tolist") else value
     return [_numbers(v) for v in value] if isinstance(value, (tuple, list)) else value
 

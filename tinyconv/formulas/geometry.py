@@ -168,22 +168,26 @@ def conv2d_geometry(x_shape, w_shape, stride=1, padding=0, dilation=1, groups=1)
     >>> g.y_shape
     (1, 64, 112, 112)
     """
-    given = tuple(tuple(v) if type(v) is list else v for v in (x_shape, w_shape, stride, padding, dilation, groups))
+    given = tuple([tuple(v) if type(v) is list else v for v in (x_shape, w_shape, stride, padding, dilation, groups)])
     if not _only_integers(given):
         return _conv2d_geometry(*given)
-    if given not in _known:
+    found = _known.get(given)
+    if found is None:
         if len(_known) >= 4096:
             _known.clear()
-        _known[given] = _conv2d_geometry(*given)
-    return _known[given]
+        found = _known[given] = _conv2d_geometry(*given)
+    return found
 
 
 _known = {}                 # arguments -> the geometry they give: a network asks for the same ones at every step
 
 
 def _only_integers(value):
-    """An int, or a tuple of nothing else: equal values are then the same value (1 == True == 1.0, but only one of them is right)."""
-    return type(value) is int or type(value) is tuple and all(map(_only_integers, value))
+    """A tuple of nothing but ints and such tuples: equal values are then the same value (1 == True == 1.0, but only one of them is right)."""
+    for v in value:
+        if type(v) is not int and (type(v) is not tuple or not _only_integers(v)):
+            return False
+    return True
 
 
 def _conv2d_geometry(x_shape, w_shape, stride, padding, dilation, groups):

@@ -32,8 +32,8 @@ from .threads import get_num_threads, set_num_threads
 
 __all__ = [
     "ALGORITHMS", "adam_step", "adaptive_avg_pool2d", "adaptive_avg_pool2d_grad", "avg_pool2d", "avg_pool2d_grad", "batch_norm_apply",
-    "batch_norm_grad", "batch_norm_statistics", "channel_sums", "clip", "clip_grad", "conv2d", "conv2d_grad_input",
-    "conv2d_grad_weight", "get_num_threads", "integer", "matmul", "max_pool2d", "max_pool2d_grad", "mode", "plan_conv2d", "set_num_threads", "sgd_step", "use",
+    "batch_norm_grad", "batch_norm_scales", "batch_norm_statistics", "channel_sums", "clip", "clip_grad", "conv2d", "conv2d_grad_input",
+    "conv2d_grad_weight", "get_num_threads", "integer", "matmul", "max_pool2d", "max_pool2d_grad", "mode", "moved", "plan_conv2d", "set_num_threads", "sgd_step", "use",
 ]
 
 
@@ -56,11 +56,12 @@ def _floats(**arrays):
             continue
         if not isinstance(array, np.ndarray):
             raise TypeError(f"{name} must be a NumPy array, not {type(array).__name__}")
-        if array.dtype not in (np.float32, np.float64):
+        kind = array.dtype.char
+        if kind != "f" and kind != "d" or not array.dtype.isnative:
             raise TypeError(f"{name} must be float32 or float64, not {array.dtype}: convert with {name}.astype(np.float32)")
         if first is None:
             first = name
-        elif array.dtype != arrays[first].dtype:
+        elif kind != arrays[first].dtype.char:
             raise TypeError(f"{first} is {arrays[first].dtype} but {name} is {array.dtype}: both must be of one dtype")
 
 
@@ -98,8 +99,9 @@ def conv2d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1, algorithm
     found = _algorithm(algorithm, geometry, "forward", x.dtype)
     if low is None:
         return found.page.forward(x, w, bias, geometry)
-    if is_fast(x.dtype) and np.isfinite(w.sum()):
-        return found.plan(w, bias, geometry)(x, None, low, high)
+    run = found.plan(w, bias, geometry) if is_fast(x.dtype) else None
+    if run is not None:
+        return run(x, None, low, high)
     return clip(found.page.forward(x, w, bias, geometry), low, high)
 
 
@@ -256,6 +258,18 @@ def batch_norm_statistics(x):
     _floats(x=x)
     _four("x", x)
     return _page("norm").batch_norm_statistics(x)
+
+
+def batch_norm_scales(mean, var, gamma=None, beta=None, eps=1e-5):
+    """inv_std = 1/sqrt(var + eps), scale = gamma inv_std, shift = beta - mean scale: all (C,); gamma, beta None are ones and zeros."""
+    _floats(mean=mean, var=var, gamma=gamma, beta=beta)
+    return _page("norm").batch_norm_scales(mean, var, gamma, beta, eps)
+
+
+def moved(old, new, momentum, factor=1.0):
+    """A running statistic (C,) after one more batch: old + momentum (new factor - old)."""
+    _floats(old=old, new=new)
+    return _page("norm").moved(old, new, momentum, factor)
 
 
 def batch_norm_apply(x, scale, shift, low=None, high=None):

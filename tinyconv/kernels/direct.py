@@ -90,16 +90,18 @@ def multiplied(w, dtype):
 
 def plan(w, bias, geometry):
     """`forward` with its weights packed once: see `select.Algorithm.plan`."""
-    if not multiplied(w, w.dtype):
-        raise ValueError("w must be finite: a plan multiplies padding by it")
     run = indirect.Forward(w, None if bias is None else bias.copy(), geometry)
+    if run.memory is None:
+        return None
     return lambda x, R=None, low=-np.inf, high=np.inf: layout.shaped(run(layout.nhwc(x), R if R is None else layout.nhwc(R), low, high))
 
 
 def forward(x, w, bias, geometry):
     """x (N,C,H,W), w (F,C/G,KH,KW), bias (F,) or None -> y (N,F,OH,OW). Cost: N*F*OH*OW*(C/G)*KH*KW multiply-adds."""
-    if multiplied(w, x.dtype):
-        return layout.shaped(indirect.Forward(w, None if bias is None else layout.writable(bias), geometry)(layout.nhwc(x)))
+    if select.is_fast(x.dtype):
+        run = indirect.Forward(w, None if bias is None else layout.writable(bias), geometry)
+        if run.memory is not None:
+            return layout.shaped(run(layout.nhwc(x)))
     y = np.zeros(geometry.y_shape, x.dtype)
     conv(layout.nchw(x), layout.writable(w), y, *_steps(geometry))
     return y if bias is None else y + bias[:, None, None]
@@ -107,8 +109,9 @@ def forward(x, w, bias, geometry):
 
 def grad_input(dy, w, geometry):
     """dy (N,F,OH,OW), w (F,C/G,KH,KW) -> dx (N,C,H,W). Cost: that of the forward pass."""
-    if multiplied(w, dy.dtype):
-        return layout.shaped(indirect.grad_input(layout.nhwc(dy), w, geometry))
+    dx = indirect.grad_input(layout.nhwc(dy), w, geometry) if select.is_fast(dy.dtype) else None
+    if dx is not None:
+        return layout.shaped(dx)
     dx = np.zeros(geometry.x_shape, dy.dtype)
     conv_input(layout.nchw(dy), layout.writable(w), dx, *_steps(geometry))
     return dx

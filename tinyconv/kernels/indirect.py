@@ -93,6 +93,8 @@ class Scheme:
         pieces = self.pieces = min(count, -(-pixels // block) * groups * splits)
         (row,), (column,) = offsets if len(taps) == 1 else ((-1,), (-1,))
         lift = int(c % FAR == 0 and row >= 0 and column >= 0 and (grid[0] - 1) * step[0] + row < h and (grid[1] - 1) * step[1] + column < wide)
+        self.padded = any(at < 0 or (count - 1) * stride + at >= size for size, count, stride, places in
+                          ((h, grid[0], step[0], offsets[0]), (wide, grid[1], step[1], offsets[1])) for at in places)
         self.sizes = groups * panels * len(taps) * depth * NR, pieces * block * NR, pieces * block * (c + LANES) * lift
         self.panels = groups * panels
         self.rooms = ((sum(self.sizes), np.float32), ((pieces, (len(taps) + 1) * block), np.int64))
@@ -104,10 +106,12 @@ class Scheme:
         self.work = pixels * f * depth * len(taps) // 32
 
     def ready(self, w):
-        """The scratch: w (flat, C-order) packed, tables, partial sums, room for copied rows."""
-        (floats, tables), (a, b, c) = (select.scratch(shape, kind) for shape, kind in self.rooms), self.sizes
+        """The scratch: w (flat, C-order) packed, tables, partial sums, room for copied rows. None if w is not finite where padding is multiplied by it."""
+        (floats, tables), (a, b, c), strange = (select.scratch(shape, kind) for shape, kind in self.rooms), self.sizes, np.zeros(1, np.int64)
         packed = floats[:a].reshape(self.panels, -1)
-        threads.run(pack_panels, self.panels, w, packed, *self.packing, work=a)
+        threads.run(pack_panels, self.panels, w, packed, strange, *self.packing, work=a)
+        if strange[0] and self.padded:
+            return None
         return floats[:a], tables, floats[a:a + b].reshape(self.pieces, -1), floats[a + b:a + b + c].reshape(self.pieces, -1)
 
     def run(self, memory, x, bias, y, R=None, low=-np.inf, high=np.inf):
@@ -178,7 +182,9 @@ def schemes(g, direction, count):
         if widened(g):
             terms, taps, shape = [c * window + v for v in range(g.kw) for c in range(g.c)], range(0, window, g.kw), padded_shape(g)
         weights = g.groups, fg, fg * cg * window, cg * window, terms, taps
-        return [Scheme(count, shape, (g.n, g.oh, g.ow, g.f), weights, (g.oh, g.ow), (g.sh, g.sw), windows(g))]
+        scheme = Scheme(count, shape, (g.n, g.oh, g.ow, g.f), weights, (g.oh, g.ow), (g.sh, g.sw), windows(g))
+        scheme.padded = scheme.padded or shape != (g.n, g.h, g.w, g.c)                    # a widened copy holds its padding itself
+        return [scheme]
     return [Scheme(count, (g.n, g.oh, g.ow, g.f), (g.n, g.h, g.w, g.c),
                    (g.groups, cg, fg * cg * window, window, range(0, fg * cg * window, cg * window), [u * g.kw + v for u, v in taps]),
                    grid, (1, 1), offsets, origin, (g.sh, g.sw)) for origin, grid, taps, offsets in phases(g)]
@@ -203,7 +209,7 @@ class Forward:
         self.around = select.scratch(padded_shape(g)) if widened(g) else None
         self.shape, self.bias = (g.n, g.oh, g.ow, g.f), np.zeros(g.f, np.float32) if bias is None else bias
         self.scheme = schemes(g, "forward", threads.get_num_threads())[0]
-        self.memory = self.scheme.ready(layout.writable(w).reshape(-1))
+        self.memory = self.scheme.ready(layout.writable(w).reshape(-1))         # or None: see there
 
     def __call__(self, x, R=None, low=-np.inf, high=np.inf):
         y = layout.room(self.shape)
@@ -213,9 +219,12 @@ class Forward:
 
 
 def grad_input(dy, w, geometry):
-    """dy (N,OH,OW,F), w (F,C/G,KH,KW) -> dx (N,H,W,C): one pass for each of the S·S phases of the image."""
+    """dy (N,OH,OW,F), w (F,C/G,KH,KW) -> dx (N,H,W,C), one pass for each of the S·S phases of the image; None as `Scheme.ready`."""
     g, w = geometry, layout.writable(w).reshape(-1)
     dx, none = layout.room((g.n, g.h, g.w, g.c)), np.zeros(g.c, np.float32)
     for scheme in schemes(g, "grad_input", threads.get_num_threads()):
-        scheme.run(scheme.ready(w), dy, none, dx)
+        memory = scheme.ready(w)
+        if memory is None:
+            return None
+        scheme.run(memory, dy, none, dx)
     return dx

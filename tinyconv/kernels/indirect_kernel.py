@@ -4,6 +4,8 @@ A task takes a block of pixels and some panels of NR filters. Each panel's sum i
 numbers, 16 KB) stay in the first cache while the block's pixels pass; the sums wait in `partial` meanwhile. Filters behind the last full
 panel, if they fit one vector, take a narrow panel of LANES. Bound by: FMA; where planes are small, by the stream of weights.
 """
+import numpy as np
+
 from ._jit import fast
 from .simd import LANES, turn
 from .tile import MR, NR, NV, finish, keep, multiply, resume, zeros
@@ -109,8 +111,9 @@ def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, tables, partial
 
 
 @fast
-def pack_panels(lo, hi, w, packed, groups, fg, step_g, step_f, terms, taps, rows):
-    """Tasks: panels of all groups. packed (G, panels, taps·terms·NR), missing filters 0; a narrow panel has LANES columns.
+def pack_panels(lo, hi, w, packed, strange, groups, fg, step_g, step_f, terms, taps, rows):
+    """Tasks: panels of all groups. packed (G, panels, taps·terms·NR), missing filters 0; a narrow panel has LANES columns; strange[0] = 1 if a
+    number is not finite.
 
     Number k of tap t of filter f lies at w[g·step_g + f·step_f + terms[k] + taps[t]]. Where a filter's numbers are neighbours, number q
     goes to row rows[q] of the panel, and squares of LANES filters x LANES numbers are turned at a time.
@@ -136,3 +139,8 @@ def pack_panels(lo, hi, w, packed, groups, fg, step_g, step_f, terms, taps, rows
                         row[j] = w[source + j * step_f]
                 for j in range(count, width):
                     row[j] = 0
+        total = np.float32(0)
+        for at in range(taps.size * depth * width):
+            total += target[at] * np.float32(0)
+        if total != 0:                                          # 0 times infinity, or NaN, is NaN, and no NaN is 0
+            strange[0] = 1

@@ -5,6 +5,7 @@ a pixel's channels then fill whole vectors whatever the kernel size, stride or p
 without copies: `nhwc(x)` is a view where the memory already lies so, and a copy (once, at the door) where it does not.
 Axes of length 1 have no order, so an image of one channel, or a 1x1 plane, is both layouts at once.
 """
+import ctypes
 import math
 
 import numpy as np
@@ -68,10 +69,10 @@ def room(shape, dtype=np.float32):
 
     A vector that lies across two lines is loaded and stored twice; NumPy's own arrays begin anywhere.
     """
-    dtype = np.dtype(dtype)
-    count = math.prod(shape if isinstance(shape, tuple) else (shape,))
-    memory = np.empty(count + 64 // dtype.itemsize, dtype)
-    first = -memory.ctypes.data % 64 // dtype.itemsize
+    size = np.dtype(dtype).itemsize
+    count = math.prod(shape) if isinstance(shape, tuple) else shape
+    memory = np.empty(count + 64 // size, dtype)
+    first = -ctypes.addressof(ctypes.c_char.from_buffer(memory)) % 64 // size
     return memory[first:first + count].reshape(shape)
 
 

@@ -22,13 +22,13 @@ at most about k * 2^-53 * (1 + (mean - a)^2 / var), k = pixels a slab / 4 + slab
 value 1000 deviations off the mean still leaves float32 nothing to notice.
 The backward sums add 4 pixels in float32, the rest in float64: |err| <= 6 * 2^-24 * sum of |terms|.
 Each task sums a slab of pixels of its own; slabs are added in order, and their number depends on the shape alone, so results
-are the same bits for any number of threads. Scratch: 16 bytes a channel and slab, at most 32 slabs.
+are the same bits for any number of threads. Scratch: 16 or 24 bytes a channel and slab, at most 32 slabs.
 """
 import numpy as np
 
 from . import activations, layout, select, threads
 from ._jit import plain
-from .norm_kernels import fast_apply, fast_grad_apply, fast_grad_sums, fast_moments, fast_origin, fast_steps, fast_sums, fast_totals
+from .norm_kernels import fast_apply, fast_grad_apply, fast_grad_sums, fast_moments, fast_moved, fast_scales, fast_steps, fast_sums, fast_totals
 
 SLABS = 32              # at most; each of at least ROWS pixels
 ROWS = 64
@@ -107,10 +107,10 @@ def _as_planes(y, x):
     return layout.shaped(y.reshape(n, h, w, c))
 
 
-def _partials(pixels):
-    """Room for the slabs' two float64 sums a channel."""
+def _partials(pixels, sums=2):
+    """Room for the slabs' float64 sums a channel."""
     m, c = pixels.shape
-    return select.scratch((max(1, min(SLABS, m // ROWS)), 2, c), np.float64)
+    return select.scratch((max(1, min(SLABS, m // ROWS)), sums, c), np.float64)
 
 
 def batch_norm_statistics(x):
@@ -120,11 +120,10 @@ def batch_norm_statistics(x):
     """
     m = x.size // x.shape[1]
     if select.is_fast(x.dtype):
-        pixels, c = _pixels(x), x.shape[1]
-        origin, mean, var, partial = np.empty(c), np.empty(c, np.float32), np.empty(c, np.float32), _partials(pixels)
-        fast_origin(pixels[0], origin)
-        threads.run(fast_sums, len(partial), pixels, origin, partial, work=3 * x.size)
-        fast_moments(partial, origin, m, mean, var)
+        pixels, (mean, var) = _pixels(x), np.empty((2, x.shape[1]), np.float32)
+        partial = _partials(pixels, 3)
+        threads.run(fast_sums, len(partial), pixels, partial, work=3 * x.size)
+        fast_moments(partial, m, mean, var)
         return mean, var
     x, mean, var = layout.nchw(x), np.zeros(x.shape[1]), np.zeros(x.shape[1])
     plain_sums(x, mean)
@@ -132,6 +131,29 @@ def batch_norm_statistics(x):
     plain_squares(x, mean, var)
     var /= m
     return mean.astype(x.dtype), var.astype(x.dtype)
+
+
+def batch_norm_scales(mean, var, gamma, beta, eps):
+    """inv_std, scale, shift (C,), so that y = x * scale + shift: gamma and beta may be None, for ones and zeros."""
+    t = mean.dtype.type
+    gamma, beta = np.ones_like(mean) if gamma is None else gamma, np.zeros_like(mean) if beta is None else beta
+    if select.is_fast(mean.dtype):
+        inv_std, scale, shift = np.empty((3, mean.size), mean.dtype)
+        fast_scales(*(layout.writable(a) for a in (mean, var, gamma, beta)), t(eps), inv_std, scale, shift)
+        return inv_std, scale, shift
+    inv_std = 1 / np.sqrt(var + t(eps))
+    scale = gamma * inv_std
+    return inv_std, scale, beta - mean * scale
+
+
+def moved(old, new, momentum, factor=1.0):
+    """A running statistic after one more batch: old + momentum * (new * factor - old), (C,)."""
+    t = old.dtype.type
+    if select.is_fast(old.dtype):
+        after = np.empty(old.shape, old.dtype)
+        fast_moved(layout.writable(old), layout.writable(new), t(momentum), t(factor), after)
+        return after
+    return old + t(momentum) * (new * t(factor) - old)
 
 
 def channel_sums(x):

@@ -9,15 +9,17 @@ from ._jit import fast
 
 
 @fast
-def fast_sums(lo, hi, x, origin, partial):
-    """Tasks: slabs. partial[slab] = sums of d and of d^2, d = x - origin, over the slab's pixels of x (M,C), in float64."""
+def fast_sums(lo, hi, x, partial):
+    """Tasks: slabs. partial[slab] = sums of d and of d^2 over the slab's pixels of x (M,C), and a, in float64: d = x - a, a the channel's first
+    value (0 where that is not finite)."""
     M, C = x.shape
     slabs = partial.shape[0]
     for slab in range(lo, hi):
         first, last = slab * M // slabs, (slab + 1) * M // slabs
-        s, q = partial[slab, 0], partial[slab, 1]
+        s, q, origin = partial[slab, 0], partial[slab, 1], partial[slab, 2]
         for c in range(C):
             s[c] = q[c] = 0
+            origin[c] = x[0, c] if np.isfinite(x[0, c]) else 0
         for p in range(first, last - 3, 4):
             x0, x1, x2, x3 = x[p], x[p + 1], x[p + 2], x[p + 3]
             for c in range(C):
@@ -103,23 +105,32 @@ def fast_grad_apply(lo, hi, dy, y, low, high, x, mean, a, b, k, dx):
 
 
 @fast
-def fast_moments(partial, origin, m, mean, var):
+def fast_moments(partial, m, mean, var):
     """mean, var (C,) from the slabs' sums: var = max(0, Σd²/M - (Σd/M)²), in float64."""
-    for c in range(origin.size):
+    for c in range(mean.size):
         s = q = 0.0
         for slab in range(partial.shape[0]):
             s += partial[slab, 0, c]
             q += partial[slab, 1, c]
         s /= m
         v = q / m - s * s
-        mean[c], var[c] = origin[c] + s, 0 if v < 0 else v
+        mean[c], var[c] = partial[0, 2, c] + s, 0 if v < 0 else v
 
 
 @fast
-def fast_origin(first, origin):
-    """A channel's first value, 0 where that is not finite."""
-    for c in range(first.size):
-        origin[c] = first[c] if np.isfinite(first[c]) else 0
+def fast_scales(mean, var, gamma, beta, eps, inv_std, scale, shift):
+    """inv_std = 1/sqrt(var + eps), scale = gamma * inv_std, shift = beta - mean * scale, all (C,)."""
+    for c in range(mean.size):
+        inv_std[c] = np.float32(1) / np.sqrt(var[c] + eps)
+        scale[c] = gamma[c] * inv_std[c]
+        shift[c] = beta[c] - mean[c] * scale[c]
+
+
+@fast
+def fast_moved(old, new, momentum, factor, moved):
+    """moved = old + momentum * (new * factor - old), all (C,): a running statistic after one more batch."""
+    for c in range(old.size):
+        moved[c] = old[c] + momentum * (new[c] * factor - old[c])
 
 
 @fast

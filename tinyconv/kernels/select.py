@@ -78,7 +78,8 @@ class Algorithm:
 
     def plan(self, w, bias, geometry):
         """The forward pass made ready for one geometry and these weights: run(x (N,C,H,W), R=None, low=-inf, high=inf) gives
-        clip(conv(x, w) + bias + R, low, high). Pages that can, pack the weights once and keep their working memory."""
+        clip(conv(x, w) + bias + R, low, high). Pages that can, pack the weights once and keep their working memory. None if w is not finite and
+        the fast kernel would multiply padding by it."""
         self.require(geometry)
         if hasattr(self.page, "plan") and is_fast(w.dtype):
             return self.page.plan(w, bias, geometry)

@@ -38,12 +38,15 @@ fast_sgd, plain_sgd, fast_adam, plain_adam = fast(sgd_loop), plain(sgd_loop), fa
 
 def _run(kernels, w, g, states, numbers, *last):
     """The kernel on flat arrays; what does not lie in C order is changed in a copy that is put back."""
-    inside = [a if a.flags.c_contiguous else np.ascontiguousarray(a) for a in (w, *states)]
-    threads.run(kernels[0] if select.is_fast(w.dtype) else kernels[1], w.size, inside[0].reshape(-1), layout.writable(g).reshape(-1),
-                *(a.reshape(-1) for a in inside[1:] or inside), *(w.dtype.type(n) for n in numbers), *last, work=w.size // 2)
-    for a, changed in zip((w, *states), inside):
-        if changed is not a:
+    if not (w.flags.c_contiguous and all([state.flags.c_contiguous for state in states])):
+        inside = [np.ascontiguousarray(a) for a in (w, *states)]
+        _run(kernels, inside[0], g, inside[1:], numbers, *last)
+        for a, changed in zip((w, *states), inside):
             a[...] = changed
+        return
+    kernel, number = kernels[0] if select.is_fast(w.dtype) else kernels[1], w.dtype.type
+    flat = [a.reshape(-1) for a in (w, layout.writable(g), *(states or (w,)))]
+    threads.run(kernel, w.size, *flat, *[number(n) for n in numbers], *last, work=w.size // 2)
 
 
 def sgd(w, g, v, lr, momentum=0.0, decay=0.0, nesterov=False):

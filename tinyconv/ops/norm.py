@@ -34,11 +34,8 @@ def _check(x, gamma, beta, mean, var, training):
 
 def _batch_norm(x, gamma=None, beta=None, running_mean=None, running_var=None, momentum=0.1, eps=1e-5, training=False, low=None, high=None):
     _check(x, gamma, beta, running_mean, running_var, training)
-    t = x.dtype.type
     mean, var = kernels.batch_norm_statistics(x) if training else (running_mean, running_var)
-    inv_std = 1 / np.sqrt(var + t(eps))                                                                  # (C,)
-    scale = inv_std if gamma is None else gamma * inv_std
-    shift = -mean * scale if beta is None else beta - mean * scale
+    inv_std, scale, shift = kernels.batch_norm_scales(mean, var, gamma, beta, eps)                       # (C,)
     y = kernels.batch_norm_apply(x, scale, shift, low, high)                                             # (N,C,H,W)
     saved = (x, mean, inv_std, scale, gamma is not None, beta is not None, training, y if low is not None else None, low, high)
     if running_mean is None:
@@ -46,9 +43,7 @@ def _batch_norm(x, gamma=None, beta=None, running_mean=None, running_var=None, m
     if not training:
         return (y, running_mean, running_var), saved
     m = x.size // x.shape[1]
-    new_mean = running_mean + t(momentum) * (mean - running_mean)
-    new_var = running_var + t(momentum) * (var * t(m / (m - 1)) - running_var)
-    return (y, new_mean, new_var), saved
+    return (y, kernels.moved(running_mean, mean, momentum), kernels.moved(running_var, var, momentum, m / (m - 1))), saved
 
 
 def _batch_norm_vjp(saved, dy, *statistics):
