@@ -15,7 +15,7 @@ kernels and returns channels-last memory; float64, and everything under `use("pl
 | vectors, and sums kept in registers           | simd, tile, strip (_lower)          |
 | the fast loops made of them                   | indirect, outer_products, planes    |
 | windows without weights; per-channel scaling  | pool, norm, activations             |
-| the optimisers' steps; channels taken out      | steps, rows                         |
+| the optimisers' steps; channels moved about    | steps, rows                         |
 | networks in integers                          | integer                             |
 | who computes what                             | select, threads, layout, _jit       |
 
@@ -32,8 +32,8 @@ from .threads import get_num_threads, set_num_threads
 
 __all__ = [
     "ALGORITHMS", "adam_step", "adaptive_avg_pool2d", "adaptive_avg_pool2d_grad", "avg_pool2d", "avg_pool2d_grad", "batch_norm_apply",
-    "batch_norm_grad", "batch_norm_scales", "batch_norm_statistics", "channel_sums", "clip", "clip_grad", "conv2d", "conv2d_grad_input",
-    "conv2d_grad_weight", "get_num_threads", "integer", "matmul", "max_pool2d", "max_pool2d_grad", "mode", "moved", "plan_conv2d", "set_num_threads", "sgd_step", "use",
+    "batch_norm_grad", "batch_norm_scales", "batch_norm_statistics", "channel_sums", "clip", "clip_grad", "concat", "conv2d", "conv2d_grad_input",
+    "conv2d_grad_weight", "get_num_threads", "integer", "matmul", "max_pool2d", "max_pool2d_grad", "mode", "moved", "pick", "plan_conv2d", "set_num_threads", "sgd_step", "shuffle", "use",
 ]
 
 
@@ -315,6 +315,24 @@ def adam_step(w, g, m, v, lr, betas, t, eps, decay=0.0, keep=1.0):
     _floats(w=w, g=g, m=m, v=v)
     _shape("g", g, w.shape)
     _page("steps").adam(w, g, m, v, lr, betas, t, eps, decay, keep)
+
+
+def concat(arrays):
+    """(N,C1,H,W), (N,C2,H,W), … of one dtype -> (N, C1+C2+…, H, W): channels side by side."""
+    _floats(**{f"arrays[{i}]": x for i, x in enumerate(arrays)})
+    return _page("rows").concat(arrays)
+
+
+def pick(x, order):
+    """Channels by index: x (N,C,…), indices (K,) -> x[:, order] (N,K,…)."""
+    _floats(x=x)
+    return _page("rows").pick(x, order)
+
+
+def shuffle(x, groups):
+    """x (N,C,…), seen as `groups` groups of channels -> the first channels of all groups, then the second ones, … (ShuffleNet)."""
+    _floats(x=x)
+    return _page("rows").shuffle(x, groups)
 
 
 def clip(x, low, high):

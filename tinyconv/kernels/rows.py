@@ -1,17 +1,100 @@
-"""Some channels of every pixel, copied side by side: what a split of channels-last memory needs before a kernel can take it.
+"""Channels moved about: what concatenation, split, shuffle and selection do to channels-last memory, where a pixel's channels are a row.
 
-    y[p, c] = x[p·pitch + c]          p pixels, c channels, pitch numbers from one pixel of x to the next
+    copy       y[p·Q + c] = x[p·P + c]           rows P numbers apart become rows Q numbers apart: a split or a part of a concatenation
+    pick       y[p, k] = x[p, order[k]]
+    shuffle    y[p, k·G + g] = x[p, g·K + k]     G groups of K channels (ShuffleNet); the shuffle with K groups undoes it
 
-Cost: no arithmetic, 8 bytes a number moved; bound by memory.
+NumPy says the same (`x[:, order]`, np.concatenate), but on one thread, and an indexed result lies in another order of memory, which the next
+convolution has to undo. Cost: no arithmetic, 8 bytes a number moved; bound by memory.
 """
+import numpy as np
+
+from . import layout, select, threads
 from ._jit import fast
 
 
 @fast
-def copy_rows(lo, hi, x, pitch, y):
-    """Tasks: pixels. x flat, y (M,C)."""
-    C = y.shape[1]
+def copy_rows(lo, hi, x, pitch, y, to, c):
+    """Tasks: pixels. x and y flat."""
     for p in range(lo, hi):
-        source, target = x[p * pitch:p * pitch + C], y[p]
-        for c in range(C):
-            target[c] = source[c]
+        source, target = x[p * pitch:p * pitch + c], y[p * to:p * to + c]
+        for k in range(c):
+            target[k] = source[k]
+
+
+@fast
+def pick_rows(lo, hi, x, order, y):
+    """Tasks: pixels. x (M,C), y (M,K)."""
+    for p in range(lo, hi):
+        source, target = x[p], y[p]
+        for k in range(order.size):
+            target[k] = source[order[k]]
+
+
+@fast
+def shuffle_rows(lo, hi, x, groups, y):
+    """Tasks: pixels. x and y (M,C); two groups, or groups of two, go by in whole vectors."""
+    C = x.shape[1]
+    K = C // groups
+    for p in range(lo, hi):
+        source, target = x[p], y[p]
+        if groups == 2:
+            first, second = source[:K], source[K:]
+            for k in range(K):
+                target[2 * k], target[2 * k + 1] = first[k], second[k]
+        elif K == 2:
+            first, second = target[:groups], target[groups:]
+            for g in range(groups):
+                first[g], second[g] = source[2 * g], source[2 * g + 1]
+        else:
+            for g in range(groups):
+                for k in range(K):
+                    target[k * groups + g] = source[g * K + k]
+
+
+def even(x):
+    """x (N,C,H,W) as flat float32 memory and the numbers from one pixel to the next, if its pixels lie evenly, channels side by side; else None."""
+    (n, c, h, w), (a, step, b, pitch) = x.shape, x.strides
+    if x.dtype != np.float32 or step != 4 and c > 1 or (n > 1 and a != h * w * pitch) or (h > 1 and b != w * pitch) or pitch % 4 or pitch < 4 * c:
+        return None
+    flat = np.lib.stride_tricks.as_strided(x, ((n * h * w - 1) * pitch // 4 + c,), (4,))
+    return layout.writable(flat), pitch // 4
+
+
+def _rows(x):
+    """Is x four axes of float32 for the fast kernels, at least a few thousand numbers of it?"""
+    return x.ndim == 4 and x.size >= 4096 and select.is_fast(x.dtype)
+
+
+def concat(arrays):
+    """(N,C1,H,W), (N,C2,H,W), … -> (N, C1+C2+…, H, W)."""
+    parts = [even(x) if _rows(x) else None for x in arrays]
+    if any(part is None for part in parts):
+        return np.concatenate(arrays, axis=1)
+    (n, _, h, w), c = arrays[0].shape, [x.shape[1] for x in arrays]
+    y = layout.room((n, h, w, sum(c)))
+    flat, at = y.reshape(-1), 0
+    for (x, pitch), width in zip(parts, c):
+        threads.run(copy_rows, n * h * w, x, pitch, flat[at:], sum(c), width, work=n * h * w * width // 8)
+        at += width
+    return layout.shaped(y)
+
+
+def pick(x, order):
+    """x (N,C,…) -> x[:, order]; order: a list or array of indices."""
+    if not _rows(x):
+        return x[:, order]
+    n, c, h, w = x.shape
+    y = layout.room((n, h, w, len(order)))
+    threads.run(pick_rows, n * h * w, layout.nhwc(x).reshape(-1, c), np.asarray(order, np.int64), y.reshape(-1, len(order)), work=y.size // 2)
+    return layout.shaped(y)
+
+
+def shuffle(x, groups):
+    """x (N,C,…), `groups` groups of C/groups channels -> first channels of all groups, then second ones, …"""
+    n, c = x.shape[:2]
+    if not _rows(x):
+        return x[:, np.arange(c).reshape(groups, c // groups).T.ravel()]
+    y = layout.room((n, *x.shape[2:], c))
+    threads.run(shuffle_rows, y.size // c, layout.nhwc(x).reshape(-1, c), groups, y.reshape(-1, c), work=y.size // 4)
+    return layout.shaped(y)

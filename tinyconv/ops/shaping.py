@@ -5,6 +5,7 @@ undone by the shuffle with C/G groups. `take_channels` picks channels by index: 
 """
 import numpy as np
 
+from .. import kernels
 from ..formulas.geometry import is_integer
 from .table import free, register, size
 
@@ -90,7 +91,11 @@ def _concat_shape(*shapes, axis=1):
 
 def _concat(*arrays, axis=1):
     _concat_shape(*(a.shape for a in arrays), axis=axis)
-    return np.concatenate(arrays, axis=axis), ([a.shape[axis] for a in arrays], axis)
+    return _joined(arrays, axis), ([a.shape[axis] for a in arrays], axis)
+
+
+def _joined(arrays, axis):
+    return kernels.concat(arrays) if axis == 1 else np.concatenate(arrays, axis=axis)
 
 
 def _pieces(x, sizes, axis):
@@ -110,7 +115,7 @@ def _split(x, sizes, axis=1):
 
 
 register("concat", _concat, lambda saved, dy: _pieces(dy, *saved), _concat_shape, free)
-register("split", _split, lambda axis, *dys: (lambda: np.concatenate(dys, axis=axis),), _split_shape, free)
+register("split", _split, lambda axis, *dys: (lambda: _joined(dys, axis),), _split_shape, free)
 
 
 def shuffled(channels, groups):
@@ -125,8 +130,8 @@ def shuffled(channels, groups):
 
 
 def _shuffle(x, groups):
-    order = shuffled(_channels(x.shape), groups)
-    return x[:, order], order
+    shuffled(_channels(x.shape), groups)
+    return kernels.shuffle(x, groups), groups
 
 
 def _channels(x):
@@ -149,7 +154,7 @@ def _take_shape(x, indices):
 
 def _take(x, indices):
     _take_shape(x.shape, indices)
-    return x[:, indices], (x.shape, indices)
+    return kernels.pick(x, indices), (x.shape, indices)
 
 
 def _take_vjp(saved, dy):
@@ -162,7 +167,7 @@ def _take_vjp(saved, dy):
     return (dx,)
 
 
-register("channel_shuffle", _shuffle, lambda order, dy: (lambda: dy[:, np.argsort(order)],), _shuffle_shape, free)
+register("channel_shuffle", _shuffle, lambda groups, dy: (lambda: kernels.shuffle(dy, dy.shape[1] // groups),), _shuffle_shape, free)
 register("take_channels", _take, _take_vjp, _take_shape, free)
 
 
