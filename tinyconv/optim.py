@@ -42,12 +42,14 @@ class Optimizer:
 
     def step(self):
         """Move every parameter that has a gradient, in place."""
-        for i, p in enumerate(self.params):
-            if p.grad is not None:
-                self.state[i] = self.update(p.data, p.grad, self.state[i])
+        moving = [i for i, p in enumerate(self.params) if p.grad is not None]
+        if moving:
+            changed = self.update([self.params[i].data for i in moving], [self.params[i].grad for i in moving], [self.state[i] for i in moving])
+            for i, state in zip(moving, changed):
+                self.state[i] = state
 
-    def update(self, w, g, state):
-        """Change w in place by gradient g; returns the new state of this parameter."""
+    def update(self, ws, gs, states):
+        """Change every w in place by its gradient g; returns the new states, one a parameter. A parameter's first state is None."""
         raise NotImplementedError(f"{type(self).__name__} defines no update(…)")
 
 
@@ -67,11 +69,11 @@ class SGD(Optimizer):
         if nesterov and not momentum:
             raise ValueError("nesterov needs momentum above 0")
 
-    def update(self, w, g, v):
+    def update(self, ws, gs, vs):
         """One step; the state is the velocity v."""
-        v = np.zeros_like(w) if self.momentum and v is None else v                            # the first v is then g itself
-        kernels.sgd_step(w, g, v, self.lr, self.momentum, self.weight_decay, self.nesterov)
-        return v
+        vs = [np.zeros_like(w) if self.momentum and v is None else v for w, v in zip(ws, vs)]       # the first v is then g itself
+        kernels.sgd_step(ws, gs, vs, self.lr, self.momentum, self.weight_decay, self.nesterov)
+        return vs
 
 
 class Adam(Optimizer):
@@ -85,12 +87,14 @@ class Adam(Optimizer):
         self.betas = _within(b1, "betas[0]", 0, 1, open_high=True), _within(b2, "betas[1]", 0, 1, open_high=True)
         self.eps = _within(eps, "eps", 0)
 
-    def update(self, w, g, state):
+    def update(self, ws, gs, states):
         """One step; the state is (t, m, v)."""
-        step, m, v = state or (0, np.zeros_like(w), np.zeros_like(w))
+        states = [state or (0, np.zeros_like(w), np.zeros_like(w)) for w, state in zip(ws, states)]
         decay, keep = (0.0, 1 - self.lr * self.weight_decay) if self.decoupled else (self.weight_decay, 1.0)
-        kernels.adam_step(w, g, m, v, self.lr, self.betas, step + 1, self.eps, decay, keep)
-        return step + 1, m, v
+        for t in {t for t, _, _ in states}:                                  # one pass for all that have moved equally often
+            alike = [(w, g, m, v) for w, g, (s, m, v) in zip(ws, gs, states) if s == t]
+            kernels.adam_step(*map(list, zip(*alike)), self.lr, self.betas, t + 1, self.eps, decay, keep)
+        return [(t + 1, m, v) for t, m, v in states]
 
 
 class AdamW(Adam):

@@ -297,24 +297,37 @@ def batch_norm_grad(dy, x, mean, inv_std, gamma, y=None, low=None, high=None):
     return _page("norm").batch_norm_grad(dy, x, mean, inv_std, gamma, y, low, high)
 
 
-def sgd_step(w, g, v, lr, momentum=0.0, decay=0.0, nesterov=False):
-    """One step of stochastic gradient descent, in place: w and the velocity v (None without momentum), g the gradient, of one shape.
+def _alike(**lists):
+    """Refuse lists of arrays unless they go together, one parameter after the other: one dtype, one shape."""
+    names, lists = list(lists), list(lists.values())
+    if len({len(arrays) for arrays in lists}) > 1:
+        raise ValueError(f"{', '.join(names)} must be equally long, not {[len(arrays) for arrays in lists]}")
+    for i, row in enumerate(zip(*lists)):
+        w = row[0]
+        if type(w) is np.ndarray and w.dtype.char in "fd" and all([a is None or type(a) is np.ndarray and a.dtype is w.dtype and a.shape == w.shape for a in row]):
+            continue
+        _floats(**{f"{name}[{i}]": a for name, a in zip(names, row)})
+        for name, a in zip(names, row):
+            if a is not None:
+                _shape(f"{name}[{i}]", a, row[0].shape)
+
+
+def sgd_step(ws, gs, vs, lr, momentum=0.0, decay=0.0, nesterov=False):
+    """One step of stochastic gradient descent, in place: lists of parameters w, gradients g and velocities v (None without momentum).
 
         g' = g + decay w;  v = momentum v + g';  w -= lr v        (Nesterov: w -= lr (g' + momentum v))
     """
-    _floats(w=w, g=g, v=v)
-    _shape("g", g, w.shape)
-    _page("steps").sgd(w, g, v, lr, momentum, decay, nesterov)
+    _alike(ws=ws, gs=gs, vs=vs)
+    _page("steps").sgd(ws, gs, vs, lr, momentum, decay, nesterov)
 
 
-def adam_step(w, g, m, v, lr, betas, t, eps, decay=0.0, keep=1.0):
-    """Step t (from 1 on) of Adam, in place: w and the means m, v of g and g², of one shape; AdamW: decay 0 and keep = 1 - lr λ.
+def adam_step(ws, gs, ms, vs, lr, betas, t, eps, decay=0.0, keep=1.0):
+    """Step t (from 1 on) of Adam, in place: lists of parameters w, gradients g, means m and v of g and g²; AdamW: decay 0 and keep = 1 - lr λ.
 
         m += (1-β1)(g - m);  v += (1-β2)(g² - v);  w = keep w - lr/(1-β1^t) m / (sqrt(v/(1-β2^t)) + eps)
     """
-    _floats(w=w, g=g, m=m, v=v)
-    _shape("g", g, w.shape)
-    _page("steps").adam(w, g, m, v, lr, betas, t, eps, decay, keep)
+    _alike(ws=ws, gs=gs, ms=ms, vs=vs)
+    _page("steps").adam(ws, gs, ms, vs, lr, betas, t, eps, decay, keep)
 
 
 def concat(arrays):

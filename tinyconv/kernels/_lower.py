@@ -11,6 +11,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
+from numba.np.arrayobj import populate_array
 
 from . import simd
 from .simd import LANES
@@ -157,6 +158,18 @@ _sub = _two(lambda b, x, y: b.fsub(x, y, flags=("contract",)))
 _mul = _two(lambda b, x, y: b.fmul(x, y, flags=("contract",)))
 _lower = _two(lambda b, x, y: b.select(b.fcmp_ordered("<", y, x), y, x))
 _higher = _two(lambda b, x, y: b.select(b.fcmp_ordered(">", y, x), y, x))
+
+@intrinsic
+def numbers_at(context, address, n):
+    """`simd.numbers_at`: an array that owns nothing."""
+    kind = types.Array(types.float32, 1, "C")
+
+    def emit(c, b, s, v):
+        array = c.make_array(kind)(c, b)
+        populate_array(array, data=b.inttoptr(v[0], F32.as_pointer()), shape=[v[1]], strides=[I64(4)], itemsize=I64(4), meminfo=None)
+        return array._getvalue()
+    return kind(types.int64, types.int64), emit
+
 
 overload(simd.load, inline="always")(lambda x, at: lambda x, at: _load(x, at))
 overload(simd.load_n, inline="always")(lambda x, at, n: lambda x, at, n: _load_n(x, at, n))

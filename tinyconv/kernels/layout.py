@@ -65,6 +65,11 @@ def shaped(y):
     return y.transpose(0, 3, 1, 2)
 
 
+def address(x):
+    """Where in memory the first number of a writable C-contiguous array lies."""
+    return ctypes.addressof(ctypes.c_char.from_buffer(x))
+
+
 def room(shape, dtype=np.float32):
     """An uninitialised C-contiguous array that begins at a multiple of 64 bytes: a cache line, a 512-bit vector.
 
@@ -73,7 +78,7 @@ def room(shape, dtype=np.float32):
     size = np.dtype(dtype).itemsize
     count = math.prod(shape) if isinstance(shape, tuple) else shape
     memory = np.empty(count + 64 // size, dtype)
-    first = -ctypes.addressof(ctypes.c_char.from_buffer(memory)) % 64 // size
+    first = -address(memory) % 64 // size
     return memory[first:first + count].reshape(shape)
 
 

@@ -12,7 +12,10 @@ NUMBA_DISABLE_JIT=1, in a debugger and in print. Compiled, numba's `overload` pu
 The masked forms `load_n`, `store_n` touch only the first n numbers: the edge of an array needs no loop of its own.
 Source of the idea: Intel, "64 and IA-32 Architectures Optimization Reference Manual", chapter on AVX-512 masking.
 """
+import ctypes
+
 import numpy as np
+from numba.core import config
 
 from ._jit import host_features
 
@@ -84,4 +87,12 @@ def higher(a, b):
     return np.where(b > a, b, a)
 
 
+def numbers_at(address, n):
+    """The n float32 numbers that lie in memory from `address` on, as a flat array that is no copy: for kernels given a table of arrays."""
+    return np.ctypeslib.as_array((ctypes.c_float * int(n)).from_address(int(address)))
+
+
 from . import _lower  # noqa: E402,F401  the instructions behind these functions: numba must know them before a kernel is compiled
+
+if not config.DISABLE_JIT:
+    numbers_at = _lower.numbers_at      # the instruction by itself: no function compiled without reference counts may return an array
