@@ -32,8 +32,8 @@ from .threads import get_num_threads, set_num_threads
 
 __all__ = [
     "ALGORITHMS", "adam_step", "adaptive_avg_pool2d", "adaptive_avg_pool2d_grad", "avg_pool2d", "avg_pool2d_grad", "batch_norm_apply",
-    "batch_norm_grad", "batch_norm_scales", "batch_norm_statistics", "channel_sums", "clip", "clip_grad", "concat", "conv2d", "conv2d_grad_input",
-    "conv2d_grad_weight", "get_num_threads", "integer", "matmul", "max_pool2d", "max_pool2d_grad", "mode", "moved", "pick", "plan_conv2d", "set_num_threads", "sgd_step", "shuffle", "use",
+    "batch_norm_grad", "batch_norm_scales", "batch_norm_statistics", "batch_norm_train", "channel_sums", "clip", "clip_grad", "concat", "conv2d", "conv2d_grad_input",
+    "conv2d_grad_weight", "get_num_threads", "integer", "matmul", "max_pool2d", "max_pool2d_grad", "mode", "pick", "plan_conv2d", "set_num_threads", "sgd_step", "shuffle", "use",
 ]
 
 
@@ -260,16 +260,23 @@ def batch_norm_statistics(x):
     return _page("norm").batch_norm_statistics(x)
 
 
+def batch_norm_train(x, gamma, beta, running_mean, running_var, momentum=0.1, eps=1e-5, low=None, high=None):
+    """A batch normalization in training -> clip(y, low, high) (N,C,H,W), and (C,): mean, inv_std, scale, both running statistics after this batch.
+
+    x (N,C,H,W) with more than one number a channel; gamma, beta (C,) or None; low None clips nothing. Formulas: page `norm`.
+    """
+    _floats(x=x, gamma=gamma, beta=beta, running_mean=running_mean, running_var=running_var)
+    _four("x", x)
+    for name, array in (("gamma", gamma), ("beta", beta), ("running_mean", running_mean), ("running_var", running_var)):
+        if array is not None:
+            _shape(name, array, (x.shape[1],))
+    return _page("norm").batch_norm_train(x, gamma, beta, running_mean, running_var, momentum, eps, low, high)
+
+
 def batch_norm_scales(mean, var, gamma=None, beta=None, eps=1e-5):
     """inv_std = 1/sqrt(var + eps), scale = gamma inv_std, shift = beta - mean scale: all (C,); gamma, beta None are ones and zeros."""
     _floats(mean=mean, var=var, gamma=gamma, beta=beta)
     return _page("norm").batch_norm_scales(mean, var, gamma, beta, eps)
-
-
-def moved(old, new, momentum, factor=1.0):
-    """A running statistic (C,) after one more batch: old + momentum (new factor - old)."""
-    _floats(old=old, new=new)
-    return _page("norm").moved(old, new, momentum, factor)
 
 
 def batch_norm_apply(x, scale, shift, low=None, high=None):

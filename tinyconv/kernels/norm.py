@@ -28,7 +28,7 @@ import numpy as np
 
 from . import activations, layout, select, threads
 from ._jit import plain
-from .norm_kernels import fast_apply, fast_grad_apply, fast_grad_sums, fast_moments, fast_moved, fast_scales, fast_steps, fast_sums, fast_totals
+from .norm_kernels import fast_apply, fast_grad_apply, fast_grad_sums, fast_moments, fast_moved, fast_scales, fast_sums, fast_totals, train_backward, train_forward
 
 SLABS = 32              # at most; each of at least ROWS pixels
 ROWS = 64
@@ -186,6 +186,23 @@ def batch_norm_apply(x, scale, shift, low=None, high=None):
     return y if low is None else activations.clip(y, low, high)
 
 
+def batch_norm_train(x, gamma, beta, running_mean, running_var, momentum, eps, low=None, high=None):
+    """The forward pass in training: y (N,C,H,W), and (C,) mean, inv_std, scale, and both running statistics after this batch."""
+    if not select.is_fast(x.dtype):
+        (mean, var), m = batch_norm_statistics(x), x.size // x.shape[1]
+        inv_std, scale, shift = batch_norm_scales(mean, var, gamma, beta, eps)
+        y = batch_norm_apply(x, scale, shift, low, high)
+        return y, mean, inv_std, scale, moved(running_mean, mean, momentum), moved(running_var, var, momentum, m / (m - 1))
+    pixels, c, t = _pixels(x), x.shape[1], x.dtype.type
+    gamma, beta = np.ones(c, t) if gamma is None else layout.writable(gamma), np.zeros(c, t) if beta is None else layout.writable(beta)
+    partial, y, stats, bounds = _partials(pixels, 3), layout.room(pixels.shape), np.empty((7, c), t), _bounds(low, high, x.dtype)
+    mean, _, inv_std, scale, shift, new_mean, new_var = stats
+    threads.drive(train_forward, lambda: ((fast_sums, (pixels, partial)), (fast_apply, (pixels, scale, shift, *bounds, y))),
+                  pixels, gamma, beta, t(eps), t(momentum), *bounds, layout.writable(running_mean), layout.writable(running_var), partial, stats, y,
+                  work=3 * x.size)
+    return _as_planes(y, x), mean, inv_std, scale, new_mean, new_var
+
+
 def batch_norm_grad(dy, x, mean, inv_std, gamma, y=None, low=None, high=None):
     """Gradients in training: dy, x (N,C,H,W), mean, inv_std, gamma (C,) -> dx (N,C,H,W), dgamma (C,), dbeta (C,).
 
@@ -193,16 +210,15 @@ def batch_norm_grad(dy, x, mean, inv_std, gamma, y=None, low=None, high=None):
     (and eps small), dx sums to 0 and is orthogonal to x^ in each channel.
     """
     m = x.size // x.shape[1]
-    mean, inv_std, gamma = (layout.writable(a) for a in (mean, inv_std, gamma))
+    mean, inv_std, gamma = [layout.writable(a) for a in (mean, inv_std, gamma)]
     if select.is_fast(x.dtype):
         pixels, g = _pixels(x), _pixels(dy)
         value = g if low is None else _pixels(y)
-        partial, (dgamma, dbeta, a, b, k), bounds = _partials(pixels), np.empty((5, len(mean)), np.float32), _bounds(low, high, x.dtype)
-        threads.run(fast_grad_sums, len(partial), g, value, *bounds, pixels, mean, partial, work=3 * x.size)
-        fast_steps(partial, m, inv_std, gamma, dgamma, dbeta, a, b, k)
-        dx = layout.room(pixels.shape, x.dtype)
-        threads.run(fast_grad_apply, len(dx), g, value, *bounds, pixels, mean, a, b, k, dx, work=3 * x.size)
-        return _as_planes(dx, x), dgamma, dbeta
+        partial, stats, dx, bounds = _partials(pixels), np.empty((5, len(mean)), np.float32), layout.room(pixels.shape), _bounds(low, high, x.dtype)
+        threads.drive(train_backward, lambda: ((fast_grad_sums, (g, value, *bounds, pixels, mean, partial)),
+                                               (fast_grad_apply, (g, value, *bounds, pixels, mean, *stats[2:], dx))),
+                      g, value, *bounds, pixels, mean, inv_std, gamma, partial, stats, dx, work=3 * x.size)
+        return _as_planes(dx, x), stats[0], stats[1]
     dy, x = layout.nchw(dy if low is None else activations.clip_grad(dy, y, low, high)), layout.nchw(x)
     dgamma, dbeta, dx = np.zeros(len(mean)), np.zeros(len(mean)), np.zeros(x.shape, x.dtype)
     plain_grad_sums(dy, x, mean, inv_std, dgamma, dbeta)

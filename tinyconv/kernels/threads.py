@@ -17,9 +17,13 @@ import queue
 import threading
 from importlib import import_module
 
+import numpy as np
+
 SMALL = 15_000          # elementary operations (about 5 microseconds) below which sharing a job costs more than it saves
 PATIENCE = 4_000_000    # clock cycles (about 1.5 milliseconds) for which a worker watches the mailbox before it sleeps
 MOST = 32               # pieces of a job
+NOBODY = np.zeros(1, np.int64)
+_addresses = {}         # driver -> addresses of its kernels
 _machinery = None       # the page `_launch`, once a job has been shared: it imports numba
 
 
@@ -122,3 +126,24 @@ def run(kernel, tasks, *arguments, work=None):
         failed = _machinery.launch(pool.ready(), address, tasks, parts, *arguments)
     if failed:
         raise RuntimeError(f"kernel {kernel.__name__} failed with status {failed}")
+
+
+def drive(driver, kernels, *arguments, work):
+    """Run `driver(box, parts, addresses, *arguments)`, compiled code that shares several jobs one after the other, without Python between them.
+
+    In the driver `_launch.launch(box, addresses[i], tasks, parts, …)` shares the i-th of `kernels`; parts 1 means that it calls them itself. It
+    returns 0, or the status of a kernel that failed. `kernels` is a function that gives (kernel, arguments like those it will be called with) of
+    each: it is asked once, for a driver's kernels always take arrays of the same kinds.
+    """
+    global _machinery
+    pool = _pool
+    if pool.count <= 1 or work < SMALL or not hasattr(driver, "overloads"):
+        driver(NOBODY, 1, NOBODY, *arguments)
+        return
+    if driver not in _addresses:
+        _machinery = import_module(f"{__package__}._launch")
+        _addresses[driver] = np.array([_machinery.address_of(kernel, given) for kernel, given in kernels()], np.int64)
+    with pool.lock:
+        failed = driver(pool.ready(), min(pool.count, MOST), _addresses[driver], *arguments)
+    if failed:
+        raise RuntimeError(f"a kernel of {driver.__name__} failed with status {failed}")

@@ -34,16 +34,14 @@ def _check(x, gamma, beta, mean, var, training):
 
 def _batch_norm(x, gamma=None, beta=None, running_mean=None, running_var=None, momentum=0.1, eps=1e-5, training=False, low=None, high=None):
     _check(x, gamma, beta, running_mean, running_var, training)
+    rest = gamma is not None, beta is not None, training
+    if training and running_mean is not None:
+        y, mean, inv_std, scale, new_mean, new_var = kernels.batch_norm_train(x, gamma, beta, running_mean, running_var, momentum, eps, low, high)
+        return (y, new_mean, new_var), (x, mean, inv_std, scale, *rest, y if low is not None else None, low, high)
     mean, var = kernels.batch_norm_statistics(x) if training else (running_mean, running_var)
     inv_std, scale, shift = kernels.batch_norm_scales(mean, var, gamma, beta, eps)                       # (C,)
     y = kernels.batch_norm_apply(x, scale, shift, low, high)                                             # (N,C,H,W)
-    saved = (x, mean, inv_std, scale, gamma is not None, beta is not None, training, y if low is not None else None, low, high)
-    if running_mean is None:
-        return (y, mean, var), saved
-    if not training:
-        return (y, running_mean, running_var), saved
-    m = x.size // x.shape[1]
-    return (y, kernels.moved(running_mean, mean, momentum), kernels.moved(running_var, var, momentum, m / (m - 1))), saved
+    return (y, mean, var), (x, mean, inv_std, scale, *rest, y if low is not None else None, low, high)
 
 
 def _batch_norm_vjp(saved, dy, *statistics):
