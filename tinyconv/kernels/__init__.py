@@ -31,9 +31,11 @@ from .select import ALGORITHMS, algorithm as _algorithm, is_fast, mode, use
 from .threads import get_num_threads, set_num_threads
 
 __all__ = [
-    "ALGORITHMS", "adam_step", "adaptive_avg_pool2d", "adaptive_avg_pool2d_grad", "avg_pool2d", "avg_pool2d_grad", "batch_norm_apply",
-    "batch_norm_grad", "batch_norm_scales", "batch_norm_statistics", "batch_norm_train", "channel_sums", "clip", "clip_grad", "concat", "conv2d", "conv2d_grad_input",
-    "conv2d_grad_weight", "get_num_threads", "integer", "matmul", "max_pool2d", "max_pool2d_grad", "mode", "pick", "plan_conv2d", "set_num_threads", "sgd_step", "shuffle", "use",
+    "ALGORITHMS", "adam_step", "adaptive_avg_pool2d", "adaptive_avg_pool2d_grad", "avg_pool2d", "avg_pool2d_grad",
+    "batch_norm_apply", "batch_norm_grad", "batch_norm_scales", "batch_norm_statistics", "batch_norm_train", "channel_sums",
+    "clip", "clip_grad", "clip_grad_sums", "concat", "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "get_num_threads",
+    "integer", "matmul", "max_pool2d", "max_pool2d_grad", "mode", "pick", "plan_conv2d", "set_num_threads", "sgd_step",
+    "shuffle", "use",
 ]
 
 
@@ -253,6 +255,15 @@ def channel_sums(x):
     return _page("norm").channel_sums(x)
 
 
+def clip_grad_sums(dy, y, low, high):
+    """`clip_grad` of a result y (N,C,H,W) that was clipped, and the sums of it over images and pixels -> (N,C,H,W), (C,): what a bias and a ReLU
+    behind it need, in one pass."""
+    _floats(dy=dy, y=y)
+    _four("y", y)
+    _shape("dy", dy, y.shape)
+    return _page("norm").clip_grad_sums(dy, y, low, high)
+
+
 def batch_norm_statistics(x):
     """Mean and biased variance of each channel over images and pixels: x (N,C,H,W) -> (C,), (C,), of x's dtype."""
     _floats(x=x)
@@ -338,20 +349,20 @@ def adam_step(ws, gs, ms, vs, lr, betas, t, eps, decay=0.0, keep=1.0):
 
 
 def concat(arrays):
-    """(N,C1,H,W), (N,C2,H,W), … of one dtype -> (N, C1+C2+…, H, W): channels side by side."""
-    _floats(**{f"arrays[{i}]": x for i, x in enumerate(arrays)})
+    """(N,C1,…), (N,C2,…), … of any one dtype -> (N, C1+C2+…, …): channels side by side. Errors: NumPy's for axes that do not fit."""
     return _page("rows").concat(arrays)
 
 
 def pick(x, order):
-    """Channels by index: x (N,C,…), indices (K,) -> x[:, order] (N,K,…)."""
-    _floats(x=x)
+    """Channels by index: x (N,C,…) of any dtype, indices (K,) in 0..C-1 -> x[:, order] (N,K,…)."""
     return _page("rows").pick(x, order)
 
 
 def shuffle(x, groups):
-    """x (N,C,…), seen as `groups` groups of channels -> the first channels of all groups, then the second ones, … (ShuffleNet)."""
-    _floats(x=x)
+    """x (N,C,…) of any dtype, seen as `groups` groups of channels -> the first channels of all groups, then the second ones, … (ShuffleNet).
+
+    Errors: ValueError unless groups divides C.
+    """
     return _page("rows").shuffle(x, groups)
 
 

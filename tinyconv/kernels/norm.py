@@ -28,7 +28,7 @@ import numpy as np
 
 from . import activations, layout, select, threads
 from ._jit import plain
-from .norm_kernels import fast_apply, fast_grad_apply, fast_grad_sums, fast_moments, fast_moved, fast_scales, fast_sums, fast_totals, train_backward, train_forward
+from .norm_kernels import fast_apply, fast_clipped_totals, fast_grad_apply, fast_grad_sums, fast_moments, fast_moved, fast_scales, fast_sums, fast_totals, train_backward, train_forward
 
 SLABS = 32              # at most; each of at least ROWS pixels
 ROWS = 64
@@ -164,6 +164,17 @@ def channel_sums(x):
     partial = select.scratch((max(1, min(SLABS, len(pixels) // ROWS)), x.shape[1]), np.float64)
     threads.run(fast_totals, len(partial), pixels, partial, work=x.size)
     return partial.sum(axis=0).astype(x.dtype)
+
+
+def clip_grad_sums(dy, y, low, high):
+    """dx = dy where low < y < high, else 0, and its sums over images and pixels: (N,C,H,W) -> (N,C,H,W), (C,), in one pass over memory."""
+    if not select.is_fast(y.dtype):
+        dx = activations.clip_grad(dy, y, low, high)
+        return dx, channel_sums(dx)
+    g, value = _pixels(dy), _pixels(y)
+    dx, partial = layout.room(value.shape), select.scratch((max(1, min(SLABS, len(value) // ROWS)), y.shape[1]), np.float64)
+    threads.run(fast_clipped_totals, len(partial), g, value, *_bounds(low, high, y.dtype), dx, partial, work=2 * y.size)
+    return _as_planes(dx, y), partial.sum(axis=0).astype(y.dtype)
 
 
 def _bounds(low, high, dtype):

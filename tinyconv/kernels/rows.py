@@ -67,8 +67,8 @@ def _rows(x):
 
 
 def concat(arrays):
-    """(N,C1,H,W), (N,C2,H,W), … -> (N, C1+C2+…, H, W)."""
-    parts = [even(x) if _rows(x) else None for x in arrays]
+    """(N,C1,H,W), (N,C2,H,W), … -> (N, C1+C2+…, H, W). 8 bytes a number moved. Errors: NumPy's for axes that do not fit."""
+    parts = [even(x) if _rows(x) and x.shape[0] == arrays[0].shape[0] and x.shape[2:] == arrays[0].shape[2:] else None for x in arrays]
     if any(part is None for part in parts):
         return np.concatenate(arrays, axis=1)
     (n, _, h, w), c = arrays[0].shape, [x.shape[1] for x in arrays]
@@ -81,18 +81,23 @@ def concat(arrays):
 
 
 def pick(x, order):
-    """x (N,C,…) -> x[:, order]; order: a list or array of indices."""
+    """x (N,C,…) -> x[:, order]; order: a list or array of indices in 0..C-1. 8 bytes a number moved."""
     if not _rows(x):
         return x[:, order]
     n, c, h, w = x.shape
+    if min(order) < 0 or max(order) >= c:
+        raise IndexError(f"order must lie in 0..{c - 1}, not {min(order)}..{max(order)}")
     y = layout.room((n, h, w, len(order)))
     threads.run(pick_rows, n * h * w, layout.nhwc(x).reshape(-1, c), np.asarray(order, np.int64), y.reshape(-1, len(order)), work=y.size // 2)
     return layout.shaped(y)
 
 
 def shuffle(x, groups):
-    """x (N,C,…), `groups` groups of C/groups channels -> first channels of all groups, then second ones, …"""
+    """x (N,C,…), `groups` groups of C/groups channels -> first channels of all groups, then second ones, … Errors: ValueError unless groups
+    divides C."""
     n, c = x.shape[:2]
+    if groups < 1 or c % groups:
+        raise ValueError(f"groups must divide the {c} channels, not {groups}")
     if not _rows(x):
         return x[:, np.arange(c).reshape(groups, c // groups).T.ravel()]
     y = layout.room((n, *x.shape[2:], c))

@@ -22,9 +22,9 @@ from . import layout
 
 DIRECTIONS = ("forward", "grad_input", "grad_weight")
 MODES = ("fast", "plain")
-CHANNELS = 16                               # channels and filters: Winograd from so many on
-TILES, SUMS = 128, 256**2                   # for the gradient in the weights: from so many tiles on, up to so many numbers C·F
-GAIN4, GAIN2 = 0.45, 0.6                    # the share of multiplications below which F(4,3) and F(2,3) win
+CHANNELS = 16, 32                           # channels read and written: Winograd from so many on (fewer leave its panels half empty)
+CHANNELS_WEIGHT, TILES, SUMS = 64, 128, 256**2      # for the gradient in the weights: channels, tiles; up to so many numbers C·F
+GAIN4, GAIN2 = 0.42, 0.6                    # the share of multiplications below which F(4,3) and F(2,3) win
 _mode = "fast"
 _lock = threading.Lock()
 
@@ -185,9 +185,10 @@ def choose(geometry, direction="forward", dtype=np.float32):
 def _winograd(g, direction):
     """The Winograd algorithm worth its transforms for this convolution, or None."""
     window = (g.kh, g.kw, g.sh, g.sw, g.dh, g.dw, g.groups)
-    if window != (3, 3, 1, 1, 1, 1, 1) or min(g.c, g.f) < CHANNELS:
+    read, written = (g.f, g.c) if direction == "grad_input" else (g.c, g.f)
+    if window != (3, 3, 1, 1, 1, 1, 1) or read < CHANNELS[0] or written < CHANNELS[1]:
         return None
-    if direction == "grad_weight" and (g.n * -(-g.oh // 4) * -(-g.ow // 4) < TILES or g.c * g.f > SUMS):
+    if direction == "grad_weight" and (min(g.c, g.f) < CHANNELS_WEIGHT or g.n * -(-g.oh // 4) * -(-g.ow // 4) < TILES or g.c * g.f > SUMS):
         return None
     oh, ow = (g.h, g.w) if direction == "grad_input" else (g.oh, g.ow)
     left = {m: (m + 2)**2 * -(-oh // m) * -(-ow // m) / (9 * oh * ow) for m in (2, 4)}               # of the multiplications

@@ -24,10 +24,14 @@ def _conv2d(x, w, b=None, stride=1, padding=0, dilation=1, groups=1, algorithm="
 
 def _vjp(saved, dy):
     x, w, has_bias, rest, y, low, high = saved
-    dy = dy if low is None else kernels.clip_grad(dy, y, low, high)
+    sums = None
+    if low is not None and has_bias:
+        dy, sums = kernels.clip_grad_sums(dy, y, low, high)
+    elif low is not None:
+        dy = kernels.clip_grad(dy, y, low, high)
     return (lambda: kernels.conv2d_grad_input(dy, w, x.shape, *rest),
             lambda: kernels.conv2d_grad_weight(dy, x, w.shape, *rest),
-            (lambda: channel_sums(dy)) if has_bias else None)
+            (lambda: channel_sums(dy) if sums is None else sums) if has_bias else None)
 
 
 def _counts(shapes, output, groups=1, **attributes):
