@@ -35,10 +35,10 @@ def tile_kernel(A, rows, hop, zero, B, places, C, S, bias, n, residual, low, hig
 
 
 def strip_kernel(x, table, zero, w, bias, dy, places, y, S, n, low, high):
-    acc = window(start(6, bias, 0), 2, 3, 3, 2, x, table, 1, zero, 2, w, 5, LANES, 0, n)
+    acc = window(start(6, bias, 0), 2, 3, 3, 2, 1, 5, 0, 6, x, table, 1, zero, 2, w, 5, LANES, 0, n)
     finish_strip(acc, 6, y, places, 1, 1, low, high, 0, n)
     keep(gradients(resume(3, 3, S, 0), 3, 3, 1, x, table, 2, zero, 2, dy, places, 2, 3, 0, n), 3, 3, S, 0)
-    acc = window(start(2, bias, 0), 1, 2, 3, 1, x, table, 3, zero, 2, w, 5, LANES, 1, LANES)
+    acc = window(start(2, bias, 0), 1, 2, 3, 1, 0, 3, 0, 4, x, table, 3, zero, 2, w, 5, LANES, 1, LANES)
     finish_strip(acc, 2, y, places, 5, 9, low, high, 1, LANES)
 
 
