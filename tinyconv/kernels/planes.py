@@ -23,7 +23,7 @@ from .simd import LANES, REGISTERS
 
 WIDTHS = (8, 7, 4, 2) if REGISTERS == 32 else (4, 2)            # outputs of a row in one tile
 PLANE = 4 if REGISTERS == 32 else 2                             # a plane of so many rows and columns of outputs is one tile
-TOGETHER = 8                                                    # images of such planes done together
+TOGETHER = 8
 NONE = np.zeros(0, np.float32)
 
 
