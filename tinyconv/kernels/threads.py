@@ -45,11 +45,10 @@ class _Pool:
             self.box, self.asleep = _machinery.mailbox(len(self.bells))
             for me, bell in enumerate(self.bells):
                 threading.Thread(target=self.work, args=(self.box, me + 1, bell), daemon=True, name="tinyconv").start()
-        if self.asleep.any():
-            for me, bell in enumerate(self.bells[:self.count - 1]):
-                if self.asleep[me]:
-                    self.asleep[me] = 0
-                    bell.put(True)
+        for me in range(self.count - 1):
+            if self.asleep[me]:
+                self.asleep[me] = 0
+                self.bells[me].put(True)
         return self.box
 
     @staticmethod
