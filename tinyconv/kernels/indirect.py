@@ -75,6 +75,19 @@ def seen(h, w, grid, step, offsets):
     return [t for t, (row, column) in enumerate(zip(*offsets)) if touches(h, grid[0], step[0], row) and touches(w, grid[1], step[1], column)]
 
 
+def worth(n, grid, step, offsets, h, wide):
+    """Are fewer tile rows multiplied if a tile takes the same pixel of MR images and leaves out the taps that see padding there?
+
+    >>> worth(64, (2, 2), (1, 1), ([-1, -1, 0, 0], [-1, 0, -1, 0]), 2, 2), worth(1, (2, 2), (1, 1), ([-1, 0], [-1, 0]), 2, 2)
+    (True, False)
+    """
+    if n < MR or grid[0] * grid[1] > 64:
+        return False
+    seen = sum(0 <= i * step[0] + row < h and 0 <= j * step[1] + column < wide
+               for i in range(grid[0]) for j in range(grid[1]) for row, column in zip(*offsets))
+    return -(-n // MR) * seen < 0.95 * -(-n * grid[0] * grid[1] // MR) * len(offsets[0])
+
+
 class Scheme:
     """What one pass does, as far as shapes tell: scratch, cut of the work, tables of offsets. Made once a geometry and thread count.
 
@@ -88,9 +101,18 @@ class Scheme:
         used = seen(h, wide, grid, step, offsets)
         taps, offsets = [taps[t] for t in used], tuple([o[t] for t in used] for o in offsets)
         depth, pixels, panels = len(terms), n * grid[0] * grid[1], -(-fg // NR)
-        tiles, splits = cut(-(-pixels // MR), groups, panels, count)
-        block = tiles * MR
-        pieces = self.pieces = min(count, -(-pixels // block) * groups * splits)
+        alike = worth(n, grid, step, offsets, h, wide)
+        if alike:
+            across = -(-n // (BLOCK * MR))
+            block, splits = -(-n // (across * MR)) * MR, 1
+            blocks = grid[0] * grid[1] * across
+            while splits < panels and blocks * groups * splits < 8 * count and blocks * groups * splits % count:
+                splits = min(panels, 2 * splits)
+        else:
+            tiles, splits = cut(-(-pixels // MR), groups, panels, count)
+            block = tiles * MR
+            blocks = -(-pixels // block)
+        pieces = self.pieces = min(count, blocks * groups * splits)
         (row,), (column,) = offsets if len(taps) == 1 else ((-1,), (-1,))
         lift = int(c % FAR == 0 and row >= 0 and column >= 0 and (grid[0] - 1) * step[0] + row < h and (grid[1] - 1) * step[1] + column < wide)
         self.sizes = groups * panels * len(taps) * depth * NR, pieces * block * NR, pieces * block * (c + LANES) * lift
@@ -99,7 +121,7 @@ class Scheme:
         self.packing = groups, fg, step_g, step_f, np.array(terms, np.int64), np.array(taps, np.int64), (
             filter_rows(terms, taps) if step_f > 1 else np.zeros(0, np.int64))
         rows, columns = (np.array(o, np.int64) for o in offsets)
-        self.rest = (np.zeros(depth, np.float32), pieces, block, DEEP, lift, splits, groups, c, depth, f, n, *grid, *step, rows, columns,
+        self.rest = (np.zeros(depth, np.float32), pieces, block, int(alike), DEEP, lift, splits, groups, c, depth, f, n, *grid, *step, rows, columns,
                      (rows * wide + columns) * c, h, wide, oh, ow, *origin, *out_step)
         self.work = pixels * f * depth * len(taps) // 32
 

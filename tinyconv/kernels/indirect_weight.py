@@ -58,7 +58,7 @@ def weight_grad(lo, hi, x, dy, slabs, tables, tiles, rows_dy, pieces, by_filters
         slab[begin * taps * parts * ROOM:end * taps * parts * ROOM] = 0
         for p0 in range(p_begin, p_end, BLOCK):
             count = min(BLOCK, p_end - p0)
-            walk(p0, count, count, table, oh, ow, sh, sw, rows, columns, shifts, h, w, c, oh, ow, 0, 0, 1, 1, f)
+            walk(p0, count, count, table, 0, oh, ow, sh, sw, rows, columns, shifts, h, w, c, oh, ow, 0, 0, 1, 1, f)
             for g in range(begin // panels, (end + panels - 1) // panels):
                 b, e = max(begin, g * panels), min(end, (g + 1) * panels)                          # its panels that are this piece's
                 for panel in range(b, e):
