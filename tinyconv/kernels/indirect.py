@@ -21,15 +21,15 @@ from functools import lru_cache
 
 import numpy as np
 
-from . import layout, select, threads
+from . import layout, select, stems, threads
 from ._jit import fast
-from .indirect_kernel import convolve, pack_panels
+from .indirect_kernel import convolve, filter_rows, pack_panels
 from .simd import LANES
+from .stems import OPEN
 from .tile import MR, NR
 
 DEEP = 128              # terms of a sum taken at once
 BLOCK = 8               # tiles of MR pixels in a task, at most
-OPEN = np.float32(-np.inf), np.float32(np.inf)          # bounds that clip nothing
 FAR = 512               # rows so many numbers apart fall on the same few lines of the first cache: they are copied first, next to each other
 
 
@@ -57,15 +57,6 @@ def cut(tiles, groups, panels, pieces):
                 break
             splits = min(panels, 2 * splits)
     return best[1:] if best else (1, 1)
-
-
-def filter_rows(terms, taps):
-    """Where in a panel number q of a filter goes (wide panels, then narrow ones), if the filter's numbers are neighbours; else nothing."""
-    order = np.add.outer(np.array(taps, np.int64), np.array(terms, np.int64)).reshape(-1)              # row -> number
-    if len(order) < LANES or not np.array_equal(np.sort(order), np.arange(len(order))):
-        return np.zeros(0, np.int64)
-    rows = np.argsort(order)
-    return np.concatenate([rows * NR, rows * LANES])
 
 
 def seen(h, w, grid, step, offsets):
@@ -141,7 +132,7 @@ class Scheme:
 
 
 def widened(g):
-    """With few channels (a picture's three) the KW·C numbers of a window's row are neighbours in a padded copy: one tap a row."""
+    """With few channels (a picture's three) the KW·C numbers of a window's row are taken together: page `stems`."""
     return g.groups == 1 and g.c < 8 and g.kw > 1 and g.dw == 1
 
 
@@ -195,12 +186,11 @@ def phases(g):
 def schemes(g, direction, count):
     """The passes of "forward" or "grad_input" for `count` threads."""
     fg, cg, window = g.f // g.groups, g.c // g.groups, g.kh * g.kw
+    if direction == "forward" and widened(g):
+        return [stems.Scheme(g, count)]
     if direction == "forward":
-        terms, taps, shape = range(0, cg * window, window), range(window), (g.n, g.h, g.w, g.c)
-        if widened(g):
-            terms, taps, shape = [c * window + v for v in range(g.kw) for c in range(g.c)], range(0, window, g.kw), padded_shape(g)
-        weights = g.groups, fg, fg * cg * window, cg * window, terms, taps
-        return [Scheme(count, shape, (g.n, g.oh, g.ow, g.f), weights, (g.oh, g.ow), (g.sh, g.sw), windows(g))]
+        weights = g.groups, fg, fg * cg * window, cg * window, range(0, cg * window, window), range(window)
+        return [Scheme(count, (g.n, g.h, g.w, g.c), (g.n, g.oh, g.ow, g.f), weights, (g.oh, g.ow), (g.sh, g.sw), windows(g))]
     return [Scheme(count, (g.n, g.oh, g.ow, g.f), (g.n, g.h, g.w, g.c),
                    (g.groups, cg, fg * cg * window, window, range(0, fg * cg * window, cg * window), [u * g.kw + v for u, v in taps]),
                    grid, (1, 1), offsets, origin, (g.sh, g.sw)) for origin, grid, taps, offsets in phases(g)]
@@ -208,8 +198,7 @@ def schemes(g, direction, count):
 
 def scratch_shapes(g, direction):
     """What `Forward` or the largest pass of `grad_input` takes from select.scratch: ((shape, type), …)."""
-    around = [(padded_shape(g), np.float32)] if direction == "forward" and widened(g) else []
-    return around + list(max((scheme.rooms for scheme in schemes(g, direction, threads.get_num_threads())), key=room_bytes))
+    return max((scheme.rooms for scheme in schemes(g, direction, threads.get_num_threads())), key=room_bytes)
 
 
 def room_bytes(rooms):
@@ -221,15 +210,13 @@ class Forward:
     """The forward pass of one geometry with its weights packed: plan(x (N,H,W,C)) -> clip(conv + bias + R, low, high), (N,OH,OW,F)."""
 
     def __init__(self, w, bias, geometry):
-        g = self.geometry = geometry
-        self.around = select.scratch(padded_shape(g)) if widened(g) else None
+        g = geometry
         self.shape, self.bias = (g.n, g.oh, g.ow, g.f), np.zeros(g.f, np.float32) if bias is None else bias
         self.scheme = schemes(g, "forward", threads.get_num_threads())[0]
         self.memory = self.scheme.ready(layout.writable(w).reshape(-1))
 
     def __call__(self, x, R=None, low=-np.inf, high=np.inf):
         y = layout.room(self.shape)
-        x = x if self.around is None else pad(x, self.around, self.geometry)
         self.scheme.run(self.memory, x, self.bias, y, R, low, high)
         return y
 

@@ -4,6 +4,8 @@ A task takes a block of pixels and some panels of NR filters. Each panel's sum i
 numbers, 16 KB) stay in the first cache while the block's pixels pass; the sums wait in `partial` meanwhile. Filters behind the last full
 panel, if they fit one vector, take a narrow panel of LANES. Bound by: FMA; where planes are small, by the stream of weights.
 """
+import numpy as np
+
 from ._jit import fast
 from .simd import LANES, turn
 from .tile import MR, NR, NV, finish, keep, multiply, resume, zeros
@@ -119,6 +121,15 @@ def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, tables, partial
                 else:
                     narrow_panel(source, packed, base, bias, column, left, R, residual, low, high, y, table, partial, zero, count, block, alike, deep,
                                  taps, cg, g * cg)
+
+
+def filter_rows(terms, taps):
+    """Where in a panel number q of a filter goes (wide panels, then narrow ones), if the filter's numbers are neighbours; else nothing."""
+    order = np.add.outer(np.array(taps, np.int64), np.array(terms, np.int64)).reshape(-1)              # row -> number
+    if len(order) < LANES or not np.array_equal(np.sort(order), np.arange(len(order))):
+        return np.zeros(0, np.int64)
+    rows = np.argsort(order)
+    return np.concatenate([rows * NR, rows * LANES])
 
 
 @fast
