@@ -8,6 +8,10 @@ For each layer the ratio is ours over the better of PyTorch's two memory formats
 the geometric mean, beside the figure that is wanted. Ours: channels-last memory in and out, float32, the algorithm named in the
 row; at batch 1 the weights are packed beforehand (`plan_conv2d`), at batch 64 packing is timed. GFLOP/s count the multiply-adds
 of the definition, two FLOP each, also where the algorithm needs fewer; the peak is measured in the same process.
+
+"limit" is the time that this machine allows: max(FLOP / peak, bytes / bandwidth, launch), with the fewest multiplications known here
+(`Layer.least_flop`), each number moved once at the speed of a copy of that size, and peak, bandwidth and launch as measured in
+the same process. limit / best rival is the ratio of an engine without any loss: a smaller figure than its mean cannot be reached.
 """
 import numpy as np
 from common import Answer, compare_layers, means, median_seconds, options, ours_about, ratios, torch_form, with_torch
@@ -21,14 +25,15 @@ WANTED = {1: {"depthwise": 0.40, "pointwise": 0.60, "3x3 stride 1": 0.50, "strid
 def run_ours(given):
     """Seconds a layer, the algorithm, and Σ|y|."""
     import tinyconv as tc
-    from tinyconv.kernels import select
+    from tinyconv.kernels import machine, select
     tc.set_num_threads(given.threads)
-    answers = []
+    answers, limits = [], []
     for layer in layers(given.batch, given.only, given.few):
         call = forward(layer)
         checksum = float(np.abs(call()).sum(dtype=np.float64))
         answers.append(Answer(median_seconds(call, given.least), select.choose(layer.geometry), checksum))
-    return answers, ours_about()
+        limits.append(machine.least_seconds(layer.least_flop, layer.least_bytes)[0])
+    return answers, {**ours_about(), "limit": limits}
 
 
 def run_torch(given, channels_last):

@@ -210,8 +210,10 @@ def write_csv(path, titles, rows):
             csv.writer(file).writerows([titles, *rows])
 
 
-def means(groups, wanted):
-    """Print each group's geometric mean beside the figure that was wanted. groups: name -> ratios; wanted: name -> figure."""
+def means(groups, wanted, limits=None):
+    """Print each group's geometric mean beside the figure that was wanted. groups: name -> ratios; wanted: name -> figure; limits: name ->
+    ratios of an engine at the machine's limits.
+    """
     for name, values in groups.items():
         if not values or any(map(math.isnan, values)):
             continue
@@ -220,6 +222,8 @@ def means(groups, wanted):
             words += f", geometric mean over {len(values)}, from {min(values):.2f} to {max(values):.2f}"
         if name in wanted:
             words += f";  wanted {wanted[name]:.2f}: {'reached' if mean <= wanted[name] else 'NOT REACHED'}"
+        if limits:
+            words += f";  at the machine's limits {geometric_mean(limits[name]):.2f}"
         print(f"{name + ':':<22} {mean:.3f}{words}")
 
 
@@ -230,7 +234,7 @@ def compare_layers(given, engines, cases, wanted, title, passes=1):
     """
     answers, about = turns(given, engines)
     head(given, about)
-    found, groups, rows, peak = ratios(answers), {}, [], about["ours"]["peak"]
+    found, groups, rows, peak, limits, bounds = ratios(answers), {}, [], about["ours"]["peak"], about["ours"].get("limit"), {}
     for i, (layer, ratio) in enumerate(zip(cases, found)):
         groups.setdefault(layer.group, []).append(ratio)
         mine = answers["ours"][i]
@@ -238,19 +242,24 @@ def compare_layers(given, engines, cases, wanted, title, passes=1):
         times = [f"{1e6 * answers[e][i].seconds:.1f}" for e in answers]
         rows.append([layer.group, layer.name, layer.networks.replace(" ", " + "), mine.note, *times,
                      f"{rate / 1e9:.1f}", f"{rate / peak:.2f}", f"{ratio:.3f}"])
+        if limits:
+            bounds.setdefault(layer.group, []).append(limits[i] * ratio / mine.seconds)
+            rows[-1] += [f"{1e6 * limits[i]:.1f}", f"{bounds[layer.group][-1]:.3f}"]
     titles = ["group", "layer", "networks", "algorithm", *[f"{e} us" for e in answers], "GFLOP/s", "of peak", "ours / best rival"]
+    titles += ["limit us", "limit / best rival"] * bool(limits)
     table(titles, rows)
     write_csv(given.csv, titles, rows)
     for line in disagreements(answers, [layer.name for layer in cases]):
         print("DIFFERENT RESULTS", line)
-    means(groups, wanted)
+    means(groups, wanted, bounds)
     if given.figure and len(answers) > 1:
-        ratio_figure(given.figure, groups, wanted, title)
+        ratio_figure(given.figure, groups, wanted, title, bounds=bounds)
     return answers
 
 
-def ratio_figure(path, groups, wanted, title, what="layers, sorted within each group"):
-    """Every case a point, groups side by side, sorted; the geometric mean a line, the figure that was wanted a dashed one."""
+def ratio_figure(path, groups, wanted, title, what="layers, sorted within each group", bounds=None):
+    """Every case a point, groups side by side, sorted; the geometric mean a line, the figure that was wanted a dashed one, and, if known,
+    that of an engine at the machine's limits a dotted one."""
     import tinyconv as tc
     colours = tc.draw.canvas.COLOURS
     figure, (axes,) = tc.draw.panels(size=(11, 4.8))
@@ -264,10 +273,14 @@ def ratio_figure(path, groups, wanted, title, what="layers, sorted within each g
         if name in wanted:
             axes.plot([at - 1, at + width + 1], [wanted[name]] * 2, color=colour, linewidth=1.2, linestyle=(0, (3, 2)))
         goal = f"\nwanted {wanted[name]:.2f}" if name in wanted else ""
+        if bounds:
+            least = geometric_mean(bounds[name])
+            axes.plot([at - 1, at + width + 1], [least, least], color=colour, linewidth=1.4, linestyle=(0, (1, 1.5)))
+            goal += f"\nlimit {least:.2f}"
         ticks.append((at + width / 2, f"{name}\n{'mean ' * (len(values) > 1)}{mean:.2f}{goal}"))
         at += width + 6
     axes.set_yscale("log")
-    shown = [v for values in groups.values() for v in values] + [wanted[name] for name in groups if name in wanted] + [1.0]
+    shown = [v for values in groups.values() for v in values] + [geometric_mean(v) for v in (bounds or {}).values()] + [wanted[name] for name in groups if name in wanted] + [1.0]
     marks = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.5, 2, 3, 5, 10)
     marks = [m for m in marks if 0.9 * min(shown) <= m <= 1.1 * max(shown)]
     axes.set_yticks(marks, [f"{m:g}" for m in marks])
@@ -277,5 +290,5 @@ def ratio_figure(path, groups, wanted, title, what="layers, sorted within each g
     axes.set_xticks([x for x, _ in ticks], [label for _, label in ticks], fontsize=9)
     axes.set_xlim(-4, at - 2)
     several, goals = max(map(len, groups.values())) > 1, any(name in wanted for name in groups)
-    axes.set_xlabel(what + ";  line: geometric mean" * several + ";  dashed: wanted" * goals, fontsize=9)
+    axes.set_xlabel(what + ";  line: geometric mean" * several + ";  dashed: wanted" * goals + ";  dotted: at the limits" * bool(bounds), fontsize=9)
     tc.draw.save(figure, path)

@@ -188,6 +188,23 @@ def test_an_image_alone_and_in_a_batch(name):
         assert np.array_equal(together[0][n], alone[0][0]) and np.array_equal(together[1][n], alone[1][0])
 
 
+@pytest.mark.parametrize("shape, window, more", [
+    ((30, 17, 2, 2), (40, 17, 3, 3), {"padding": 1}), ((31, 5, 3, 4), (9, 5, 3, 3), {"padding": 1}), ((29, 4, 4, 4), (6, 4, 3, 3), {"padding": 1, "stride": 2}),
+    ((40, 20, 2, 2), (20, 1, 3, 3), {"padding": 1, "groups": 20}), ((40, 33, 4, 3), (33, 1, 5, 5), {"padding": 2, "groups": 33}),
+    ((70, 6, 2, 2), (6, 1, 5, 5), {"padding": 2, "stride": 2, "groups": 6}), ((35, 16, 1, 1), (16, 1, 3, 3), {"padding": 1, "groups": 16})], ids=str)
+def test_many_small_images(shape, window, more):
+    """Where padding is left out of the sum, because images are many or planes small, integers are exact and images the same as alone."""
+    rng = np.random.default_rng(0)
+    x, w = (rng.integers(-4, 5, size).astype(np.float32) for size in (shape, window))
+    y = kernels.conv2d(x, w, None, **more, algorithm="auto" if "groups" in more else "direct")
+    g = conv2d_geometry(shape, window, **more)
+    assert np.array_equal(y, reference.forward(x, w, None, g))
+    assert all(np.array_equal(y[n], kernels.conv2d(x[n:n + 1], w, None, **more)[0]) for n in (0, len(x) - 1))
+    dy = rng.integers(-4, 5, y.shape).astype(np.float32)
+    dx = kernels.conv2d_grad_input(dy, w, shape, **more, algorithm="auto" if "groups" in more else "direct")
+    assert np.array_equal(dx, reference.grad_input(dy, w, g))
+
+
 class Scratch:
     """Counts the scratch that is alive, and the most that ever was."""
 

@@ -12,7 +12,8 @@ from tinyconv.kernels._jit import fast
 LANES = simd.LANES
 load, load_n, store_n, fma, splat, lower, higher, turn = (
     getattr(simd, name) for name in ("load", "load_n", "store_n", "fma", "splat", "lower", "higher", "turn"))
-zeros, multiply, keep, resume, finish, outer = (getattr(tile, name) for name in ("zeros", "multiply", "keep", "resume", "finish", "outer"))
+zeros, multiply, slide, keep, resume, finish, outer = (
+    getattr(tile, name) for name in ("zeros", "multiply", "slide", "keep", "resume", "finish", "outer"))
 start, window, finish_strip, gradients = (getattr(strip, name) for name in ("start", "window", "finish_strip", "gradients"))
 
 
@@ -30,15 +31,16 @@ def tile_kernel(A, rows, hop, zero, B, places, C, S, bias, n, residual, low, hig
     acc = multiply(acc, 3, 2, A, rows, hop, hop, zero, 2, B, 0, 4)
     keep(acc, 3, 2, S, 0)
     finish(resume(3, 2, S, 0), 3, 2, C, places, 1, 1, n, bias, 2, C, residual, low, high)
+    keep(slide(zeros(3, 2), 3, 2, 5, A, 2, B, LANES, 4), 3, 2, S, 12 * LANES)
     acc = outer(zeros(3, 2), 3, 2, A, 1, 7, B, 3, 2 * LANES + hop, n, 4)
     keep(acc, 3, 2, S, 6 * LANES)
 
 
 def strip_kernel(x, table, zero, w, bias, dy, places, y, S, n, low, high):
-    acc = window(start(6, bias, 0), 2, 3, 3, 2, x, table, 1, zero, 2, w, 5, LANES, 0, n)
+    acc = window(start(6, bias, 0), 2, 3, 3, 2, 1, 5, 0, 6, x, table, 1, zero, 2, w, 5, LANES, 0, n)
     finish_strip(acc, 6, y, places, 1, 1, low, high, 0, n)
     keep(gradients(resume(3, 3, S, 0), 3, 3, 1, x, table, 2, zero, 2, dy, places, 2, 3, 0, n), 3, 3, S, 0)
-    acc = window(start(2, bias, 0), 1, 2, 3, 1, x, table, 3, zero, 2, w, 5, LANES, 1, LANES)
+    acc = window(start(2, bias, 0), 1, 2, 3, 1, 0, 3, 0, 4, x, table, 3, zero, 2, w, 5, LANES, 1, LANES)
     finish_strip(acc, 2, y, places, 5, 9, low, high, 1, LANES)
 
 
@@ -92,9 +94,9 @@ def test_tile(n, residual, hop):
     rows, places = np.full(4 * hop, 3), np.array([0, pitch, -1, 2 * pitch], np.int64)
     rows[::hop] = 9, 0, -1, 5
     check_same(tile_kernel, numbers(rng, 30), rows, hop, np.zeros(8, np.float32), numbers(rng, 16 * LANES), np.abs(places), numbers(rng, 16 * LANES),
-               np.zeros(12 * LANES, np.float32), numbers(rng, 6 * LANES), n, residual, np.float32(-20), np.float32(30))
+               np.zeros(18 * LANES, np.float32), numbers(rng, 6 * LANES), n, residual, np.float32(-20), np.float32(30))
     check_same(tile_kernel, numbers(rng, 30), rows, hop, np.zeros(8, np.float32), numbers(rng, 16 * LANES), places * (places >= 0), numbers(rng, 16 * LANES),
-               np.zeros(12 * LANES, np.float32), numbers(rng, 6 * LANES), n, residual, np.float32(-np.inf), np.float32(np.inf))
+               np.zeros(18 * LANES, np.float32), numbers(rng, 6 * LANES), n, residual, np.float32(-np.inf), np.float32(np.inf))
 
 
 @pytest.mark.small

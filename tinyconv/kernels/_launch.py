@@ -162,11 +162,11 @@ def launch(box, kernel, tasks, pieces, *arguments):
 
 
 def mailbox(workers):
-    """An empty mailbox for so many workers, and the view of it that says which of them sleep: all."""
+    """An empty mailbox for so many workers, and the view of it that says which of them sleep: all. (Python reads a memoryview in a tenth of the
+    time that it takes for an array.)"""
     box = np.zeros(ASLEEP + workers * LINE, np.int64)
-    asleep = box[ASLEEP::LINE]
-    asleep[:] = 1
-    return box, asleep
+    box[ASLEEP::LINE] = 1
+    return box, memoryview(box)[ASLEEP::LINE]
 
 
 def address_of(kernel, arguments):

@@ -29,25 +29,23 @@ def lanes(b, WHOLE, n):
 
 
 @intrinsic(prefer_literal=True)
-def _window(context, acc, ROWS, COLS, K, S, x, table, q, zero, c0, w, wat, pitch, WHOLE, n):
-    index, (rows, cols, k, step) = types.intp, (t.literal_value for t in (ROWS, COLS, K, S))
+def _window(context, acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, x, table, q, zero, c0, w, wat, pitch, WHOLE, n):
+    index, (rows, cols, k, step, top, bottom, left, right) = types.intp, (t.literal_value for t in (ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT))
     wide = (cols - 1) * step + k
+    terms = [(a, b, r * cols + j, (a - r * step) * k + b - j * step) for a in range(top, bottom) for b in range(left, right) for r in range(rows)
+             for j in range(cols) if 0 <= a - r * step < k and 0 <= b - j * step < k]              # pixel (a, b), sum, weight
 
     def emit(context, b, s, v):
-        px, ptable, pzero, pw = (pointer(context, b, s.args[i], v[i]) for i in (5, 6, 8, 10))
-        q, c0, wat, pitch, mask = v[7], v[9], v[11], v[12], lanes(b, WHOLE, v[14])
-        weights = [emit_load(b, pw, b.add(wat, b.mul(pitch, I64(t)))) for t in range(k * k)]
-        sums = cgutils.unpack_tuple(b, v[0])
-        for down in range((rows - 1) * step + k):
-            for right in range(wide):
-                numbers = emit_pixel(b, px, pzero, ptable, b.add(q, I64(down * wide + right)), c0, mask)
-                for r in range(rows):
-                    for j in range(cols):
-                        if 0 <= down - r * step < k and 0 <= right - j * step < k:
-                            weight = weights[(down - r * step) * k + right - j * step]
-                            sums[r * cols + j] = emit_fma(b, numbers, weight, sums[r * cols + j])
+        px, ptable, pzero, pw = (pointer(context, b, s.args[i], v[i]) for i in (9, 10, 12, 14))
+        q, c0, wat, pitch, mask = v[11], v[13], v[15], v[16], lanes(b, WHOLE, v[18])
+        weights = {t: emit_load(b, pw, b.add(wat, b.mul(pitch, I64(t)))) for t in sorted({t for *_, t in terms})}
+        sums, pixels = cgutils.unpack_tuple(b, v[0]), {}
+        for down, along, i, t in terms:
+            if (down, along) not in pixels:
+                pixels[down, along] = emit_pixel(b, px, pzero, ptable, b.add(q, I64(down * wide + along)), c0, mask)
+            sums[i] = emit_fma(b, pixels[down, along], weights[t], sums[i])
         return context.make_tuple(b, s.return_type, sums)
-    return acc(acc, ROWS, COLS, K, S, x, table, index, zero, index, w, index, index, WHOLE, index), emit
+    return acc(acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, x, table, index, zero, index, w, index, index, WHOLE, index), emit
 
 
 @intrinsic(prefer_literal=True)
@@ -93,8 +91,9 @@ def _gradients(context, acc, COLS, K, S, x, table, q, zero, c0, dy, places, p, d
 
 overload(strip.start, inline="always", prefer_literal=True)(lambda COUNT, bias, at: lambda COUNT, bias, at: _start(COUNT, bias, at))
 overload(strip.window, inline="always", prefer_literal=True)(
-    lambda acc, ROWS, COLS, K, S, x, table, q, zero, c0, w, wat, pitch, WHOLE, n: lambda acc, ROWS, COLS, K, S, x, table, q, zero, c0, w, wat, pitch, WHOLE, n:
-    _window(acc, ROWS, COLS, K, S, x, table, q, zero, c0, w, wat, pitch, WHOLE, n))
+    lambda acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, x, table, q, zero, c0, w, wat, pitch, WHOLE, n:
+    lambda acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, x, table, q, zero, c0, w, wat, pitch, WHOLE, n:
+    _window(acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, x, table, q, zero, c0, w, wat, pitch, WHOLE, n))
 overload(strip.finish_strip, inline="always", prefer_literal=True)(
     lambda acc, COUNT, y, places, p, c0, low, high, WHOLE, n: lambda acc, COUNT, y, places, p, c0, low, high, WHOLE, n:
     _finish_strip(acc, COUNT, y, places, p, c0, low, high, WHOLE, n))

@@ -52,6 +52,28 @@ def _multiply(context, acc, MR, NV, A, rows, q, hop, zero, first, B, b, K):
 
 
 @intrinsic(prefer_literal=True)
+def _slide(context, acc, MR, NV, HOP, A, a, B, b, K):
+    index = types.intp
+    mr, nv, hop = MR.literal_value, NV.literal_value, HOP.literal_value
+
+    def emit(c, builder, s, v):
+        first, pB = builder.gep(pointer(c, builder, s.args[4], v[4]), [v[5]]), pointer(c, builder, s.args[6], v[6])
+        slots = [cgutils.alloca_once(builder, VECTOR) for _ in range(mr * nv)]
+        for slot, value in zip(slots, cgutils.unpack_tuple(builder, v[0])):
+            builder.store(value, slot)
+        with cgutils.for_range(builder, v[8]) as loop:
+            row, at = builder.gep(first, [loop.index]), builder.add(v[7], builder.mul(loop.index, I64(nv * LANES)))
+            columns = [emit_load(builder, pB, builder.add(at, I64(LANES * j))) for j in range(nv)]
+            for i in range(mr):
+                x = emit_splat(builder, builder.load(builder.gep(row, [I64(i * hop)])))
+                for j, column in enumerate(columns):
+                    slot = slots[i * nv + j]
+                    builder.store(emit_fma(builder, x, column, builder.load(slot)), slot)
+        return c.make_tuple(builder, s.return_type, [builder.load(slot) for slot in slots])
+    return acc(acc, MR, NV, HOP, A, index, B, index, index), emit
+
+
+@intrinsic(prefer_literal=True)
 def _keep(context, acc, MR, NV, S, at):
     def emit(c, b, s, v):
         for i, value in enumerate(cgutils.unpack_tuple(b, v[0])):
@@ -137,6 +159,8 @@ overload(tile.zeros, inline="always", prefer_literal=True)(lambda MR, NV: lambda
 overload(tile.multiply, inline="always", prefer_literal=True)(
     lambda acc, MR, NV, A, rows, q, hop, zero, first, B, b, K: lambda acc, MR, NV, A, rows, q, hop, zero, first, B, b, K: _multiply(
         acc, MR, NV, A, rows, q, hop, zero, first, B, b, K))
+overload(tile.slide, inline="always", prefer_literal=True)(
+    lambda acc, MR, NV, HOP, A, a, B, b, K: lambda acc, MR, NV, HOP, A, a, B, b, K: _slide(acc, MR, NV, HOP, A, a, B, b, K))
 overload(tile.keep, inline="always", prefer_literal=True)(lambda acc, MR, NV, S, at: lambda acc, MR, NV, S, at: _keep(acc, MR, NV, S, at))
 overload(tile.resume, inline="always", prefer_literal=True)(lambda MR, NV, S, at: lambda MR, NV, S, at: _resume(MR, NV, S, at))
 overload(tile.finish, inline="always", prefer_literal=True)(

@@ -21,15 +21,15 @@ from functools import lru_cache
 
 import numpy as np
 
-from . import layout, select, threads
+from . import layout, select, stems, threads
 from ._jit import fast
-from .indirect_kernel import convolve, pack_panels
+from .indirect_kernel import convolve, filter_rows, pack_panels
 from .simd import LANES
+from .stems import OPEN
 from .tile import MR, NR
 
 DEEP = 128              # terms of a sum taken at once
 BLOCK = 8               # tiles of MR pixels in a task, at most
-OPEN = np.float32(-np.inf), np.float32(np.inf)          # bounds that clip nothing
 FAR = 512               # rows so many numbers apart fall on the same few lines of the first cache: they are copied first, next to each other
 
 
@@ -59,20 +59,24 @@ def cut(tiles, groups, panels, pieces):
     return best[1:] if best else (1, 1)
 
 
-def filter_rows(terms, taps):
-    """Where in a panel number q of a filter goes (wide panels, then narrow ones), if the filter's numbers are neighbours; else nothing."""
-    order = np.add.outer(np.array(taps, np.int64), np.array(terms, np.int64)).reshape(-1)              # row -> number
-    if len(order) < LANES or not np.array_equal(np.sort(order), np.arange(len(order))):
-        return np.zeros(0, np.int64)
-    rows = np.argsort(order)
-    return np.concatenate([rows * NR, rows * LANES])
-
-
 def seen(h, w, grid, step, offsets):
     """The numbers of the taps that fall inside the picture for at least one pixel of the grid: on a 1x1 plane one of a padded 3x3."""
     def touches(size, count, stride, offset):
         return any(0 <= i * stride + offset < size for i in range(count))
     return [t for t, (row, column) in enumerate(zip(*offsets)) if touches(h, grid[0], step[0], row) and touches(w, grid[1], step[1], column)]
+
+
+def worth(n, grid, step, offsets, h, wide):
+    """Are fewer tile rows multiplied if a tile takes the same pixel of MR images and leaves out the taps that see padding there?
+
+    >>> worth(64, (2, 2), (1, 1), ([-1, -1, 0, 0], [-1, 0, -1, 0]), 2, 2), worth(1, (2, 2), (1, 1), ([-1, 0], [-1, 0]), 2, 2)
+    (True, False)
+    """
+    if n < MR or grid[0] * grid[1] > 64:
+        return False
+    seen = sum(0 <= i * step[0] + row < h and 0 <= j * step[1] + column < wide
+               for i in range(grid[0]) for j in range(grid[1]) for row, column in zip(*offsets))
+    return -(-n // MR) * seen < 0.95 * -(-n * grid[0] * grid[1] // MR) * len(offsets[0])
 
 
 class Scheme:
@@ -88,9 +92,18 @@ class Scheme:
         used = seen(h, wide, grid, step, offsets)
         taps, offsets = [taps[t] for t in used], tuple([o[t] for t in used] for o in offsets)
         depth, pixels, panels = len(terms), n * grid[0] * grid[1], -(-fg // NR)
-        tiles, splits = cut(-(-pixels // MR), groups, panels, count)
-        block = tiles * MR
-        pieces = self.pieces = min(count, -(-pixels // block) * groups * splits)
+        alike = worth(n, grid, step, offsets, h, wide)
+        if alike:
+            across = -(-n // (BLOCK * MR))
+            block, splits = -(-n // (across * MR)) * MR, 1
+            blocks = grid[0] * grid[1] * across
+            while splits < panels and blocks * groups * splits < 8 * count and blocks * groups * splits % count:
+                splits = min(panels, 2 * splits)
+        else:
+            tiles, splits = cut(-(-pixels // MR), groups, panels, count)
+            block = tiles * MR
+            blocks = -(-pixels // block)
+        pieces = self.pieces = min(count, blocks * groups * splits)
         (row,), (column,) = offsets if len(taps) == 1 else ((-1,), (-1,))
         lift = int(c % FAR == 0 and row >= 0 and column >= 0 and (grid[0] - 1) * step[0] + row < h and (grid[1] - 1) * step[1] + column < wide)
         self.padded = any(at < 0 or (count - 1) * stride + at >= size for size, count, stride, places in
@@ -101,7 +114,7 @@ class Scheme:
         self.packing = groups, fg, step_g, step_f, np.array(terms, np.int64), np.array(taps, np.int64), (
             filter_rows(terms, taps) if step_f > 1 else np.zeros(0, np.int64))
         rows, columns = (np.array(o, np.int64) for o in offsets)
-        self.rest = (np.zeros(depth, np.float32), pieces, block, DEEP, lift, splits, groups, c, depth, f, n, *grid, *step, rows, columns,
+        self.rest = (np.zeros(depth, np.float32), pieces, block, int(alike), DEEP, lift, splits, groups, c, depth, f, n, *grid, *step, rows, columns,
                      (rows * wide + columns) * c, h, wide, oh, ow, *origin, *out_step)
         self.work = pixels * f * depth * len(taps) // 32
 
@@ -123,7 +136,7 @@ class Scheme:
 
 
 def widened(g):
-    """With few channels (a picture's three) the KW·C numbers of a window's row are neighbours in a padded copy: one tap a row."""
+    """With few channels (a picture's three) the KW·C numbers of a window's row are taken together: page `stems`."""
     return g.groups == 1 and g.c < 8 and g.kw > 1 and g.dw == 1
 
 
@@ -177,14 +190,11 @@ def phases(g):
 def schemes(g, direction, count):
     """The passes of "forward" or "grad_input" for `count` threads."""
     fg, cg, window = g.f // g.groups, g.c // g.groups, g.kh * g.kw
+    if direction == "forward" and widened(g):
+        return [stems.Scheme(g, count)]
     if direction == "forward":
-        terms, taps, shape = range(0, cg * window, window), range(window), (g.n, g.h, g.w, g.c)
-        if widened(g):
-            terms, taps, shape = [c * window + v for v in range(g.kw) for c in range(g.c)], range(0, window, g.kw), padded_shape(g)
-        weights = g.groups, fg, fg * cg * window, cg * window, terms, taps
-        scheme = Scheme(count, shape, (g.n, g.oh, g.ow, g.f), weights, (g.oh, g.ow), (g.sh, g.sw), windows(g))
-        scheme.padded = scheme.padded or shape != (g.n, g.h, g.w, g.c)                    # a widened copy holds its padding itself
-        return [scheme]
+        weights = g.groups, fg, fg * cg * window, cg * window, range(0, cg * window, window), range(window)
+        return [Scheme(count, (g.n, g.h, g.w, g.c), (g.n, g.oh, g.ow, g.f), weights, (g.oh, g.ow), (g.sh, g.sw), windows(g))]
     return [Scheme(count, (g.n, g.oh, g.ow, g.f), (g.n, g.h, g.w, g.c),
                    (g.groups, cg, fg * cg * window, window, range(0, fg * cg * window, cg * window), [u * g.kw + v for u, v in taps]),
                    grid, (1, 1), offsets, origin, (g.sh, g.sw)) for origin, grid, taps, offsets in phases(g)]
@@ -192,8 +202,7 @@ def schemes(g, direction, count):
 
 def scratch_shapes(g, direction):
     """What `Forward` or the largest pass of `grad_input` takes from select.scratch: ((shape, type), …)."""
-    around = [(padded_shape(g), np.float32)] if direction == "forward" and widened(g) else []
-    return around + list(max((scheme.rooms for scheme in schemes(g, direction, threads.get_num_threads())), key=room_bytes))
+    return max((scheme.rooms for scheme in schemes(g, direction, threads.get_num_threads())), key=room_bytes)
 
 
 def room_bytes(rooms):
@@ -205,15 +214,13 @@ class Forward:
     """The forward pass of one geometry with its weights packed: plan(x (N,H,W,C)) -> clip(conv + bias + R, low, high), (N,OH,OW,F)."""
 
     def __init__(self, w, bias, geometry):
-        g = self.geometry = geometry
-        self.around = select.scratch(padded_shape(g)) if widened(g) else None
+        g = geometry
         self.shape, self.bias = (g.n, g.oh, g.ow, g.f), np.zeros(g.f, np.float32) if bias is None else bias
         self.scheme = schemes(g, "forward", threads.get_num_threads())[0]
         self.memory = self.scheme.ready(layout.writable(w).reshape(-1))         # or None: see there
 
     def __call__(self, x, R=None, low=-np.inf, high=np.inf):
         y = layout.room(self.shape)
-        x = x if self.around is None else pad(x, self.around, self.geometry)
         self.scheme.run(self.memory, x, self.bias, y, R, low, high)
         return y
 
@@ -227,4 +234,5 @@ def grad_input(dy, w, geometry):
         if memory is None:
             return None
         scheme.run(memory, dy, none, dx)
+        del memory                                              # before the next phase takes its own
     return dx

@@ -14,14 +14,16 @@ FEW = 2                 # pixels: a vector's product, and not a matrix's, takes 
 
 
 @fast
-def walk(first, count, block, table, grid_h, grid_w, step_h, step_w, rows, columns, shifts, h, w, c, out_h, out_w, a, b,
+def walk(first, count, block, table, images, grid_h, grid_w, step_h, step_w, rows, columns, shifts, h, w, c, out_h, out_w, a, b,
          out_step_h, out_step_w, f):
-    """For grid pixels first … first+count-1: table[r·taps + t], and where the result goes in table[block·taps + r]; -1 behind count.
+    """For pixels first … first+count-1: table[r·taps + t], and where the result goes in table[block·taps + r]; -1 behind count.
 
+    Pixels are counted image by image (images = 0), or point by point of the grid, the same one of so many images after each other.
     shifts[t] = (rows[t]·W + columns[t])·C.
     """
     taps, places = rows.size, table[block * rows.size:]
-    image, i, j = first // (grid_h * grid_w), first // grid_w % grid_h, first % grid_w
+    point = first // images if images else first % (grid_h * grid_w)
+    image, i, j = first % images if images else first // (grid_h * grid_w), point // grid_w, point % grid_w
     for r in range(count):
         top, left, base = i * step_h, j * step_w, ((image * h + i * step_h) * w + j * step_w) * c
         for t in range(taps):
@@ -29,6 +31,9 @@ def walk(first, count, block, table, grid_h, grid_w, step_h, step_w, rows, colum
             inside = (row >= 0) & (row < h) & (column >= 0) & (column < w)
             table[r * taps + t] = base + shifts[t] if inside else -1
         places[r] = ((image * out_h + a + i * out_step_h) * out_w + b + j * out_step_w) * f
+        if images:
+            image += 1
+            continue
         j += 1
         if j == grid_w:
             j, i = 0, i + 1
@@ -55,8 +60,11 @@ def build(NV, ROWS):
     NR = NV * LANES
 
     @fast
-    def panel(x, packed, base, bias, column, n, R, residual, low, high, y, table, partial, zero, count, block, deep, taps, cg, first):
-        """All terms of n filters from `column` on, for the `count` pixels of a block: y[place + column …] = clip(Σ + bias + R, low, high)."""
+    def panel(x, packed, base, bias, column, n, R, residual, low, high, y, table, partial, zero, count, block, alike, deep, taps, cg, first):
+        """All terms of n filters from `column` on, for the `count` pixels of a block: y[place + column …] = clip(Σ + bias + R, low, high).
+
+        alike: all pixels lie at the same place of their images, so a tap that sees padding for one does for all, and is left out.
+        """
         wide, tall = min(cg, deep), max(1, deep // cg)              # channels, taps in one piece of the sum
         for t0 in range(0, max(taps, 1), tall):
             for c0 in range(0, cg, wide):
@@ -65,6 +73,8 @@ def build(NV, ROWS):
                 for r in range(0, count, ROWS):
                     acc = zeros(ROWS, NV) if begins else resume(ROWS, NV, partial, r * NR)
                     for t in range(t0, min(taps, t0 + tall)):
+                        if alike and table[r * taps + t] < 0:
+                            continue
                         acc = multiply(acc, ROWS, NV, x, table, r * taps + t, taps, zero, first + c0, packed, base + (t * cg + c0) * NR,
                                        min(wide, cg - c0))
                     if ends:
@@ -78,21 +88,24 @@ wide_panel, narrow_panel, few_panel = build(NV, MR), build(1, MR), build(NV, FEW
 
 
 @fast
-def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, tables, partials, lifted, zero, pieces, block, deep, lift, splits, groups, c, cg, f,
+def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, tables, partials, lifted, zero, pieces, block, alike, deep, lift, splits, groups, c, cg, f,
              n, grid_h, grid_w, step_h, step_w, rows, columns, shifts, h, w, out_h, out_w, a, b, out_step_h, out_step_w):
     """Tasks: pieces. x (N,H,W,C), packed (G, panels, taps, terms, NR), y and R (N,OH,OW,F), all flat."""
     taps, fg, pixels = rows.size, f // groups, n * grid_h * grid_w
     panels = (fg + NR - 1) // NR
     per = (panels + splits - 1) // splits
-    units = (pixels + block - 1) // block * groups * splits
+    line = n if alike else pixels                                       # blocks do not cross its end
+    across = (line + block - 1) // block
+    units = pixels // line * across * groups * splits
     for piece in range(lo, hi):
         table, partial, known = tables[piece], partials[piece], -1
         source = lifted[piece] if lift else x
         for unit in range(piece * units // pieces, (piece + 1) * units // pieces):
             at, g, s = unit // (groups * splits), unit // splits % groups, unit % splits
-            count = min(block, pixels - at * block)
+            first = at // across * line + at % across * block
+            count = min(block, line - at % across * block)
             if at != known:
-                walk(at * block, count, block, table, grid_h, grid_w, step_h, step_w, rows, columns, shifts, h, w, c,
+                walk(first, count, block, table, n * alike, grid_h, grid_w, step_h, step_w, rows, columns, shifts, h, w, c,
                      out_h, out_w, a, b, out_step_h, out_step_w, f)
                 known = at
                 if lift:
@@ -100,14 +113,23 @@ def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, tables, partial
             for p in range(s * per, min(panels, (s + 1) * per)):
                 column, base, left = g * fg + p * NR, (g * panels + p) * taps * cg * NR, fg - p * NR
                 if left > LANES and count <= FEW:
-                    few_panel(source, packed, base, bias, column, min(NR, left), R, residual, low, high, y, table, partial, zero, count, block, deep,
+                    few_panel(source, packed, base, bias, column, min(NR, left), R, residual, low, high, y, table, partial, zero, count, block, alike, deep,
                               taps, cg, g * cg)
                 elif left > LANES:
-                    wide_panel(source, packed, base, bias, column, min(NR, left), R, residual, low, high, y, table, partial, zero, count, block, deep,
+                    wide_panel(source, packed, base, bias, column, min(NR, left), R, residual, low, high, y, table, partial, zero, count, block, alike, deep,
                                taps, cg, g * cg)
                 else:
-                    narrow_panel(source, packed, base, bias, column, left, R, residual, low, high, y, table, partial, zero, count, block, deep,
+                    narrow_panel(source, packed, base, bias, column, left, R, residual, low, high, y, table, partial, zero, count, block, alike, deep,
                                  taps, cg, g * cg)
+
+
+def filter_rows(terms, taps):
+    """Where in a panel number q of a filter goes (wide panels, then narrow ones), if the filter's numbers are neighbours; else nothing."""
+    order = np.add.outer(np.array(taps, np.int64), np.array(terms, np.int64)).reshape(-1)              # row -> number
+    if len(order) < LANES or not np.array_equal(np.sort(order), np.arange(len(order))):
+        return np.zeros(0, np.int64)
+    rows = np.argsort(order)
+    return np.concatenate([rows * NR, rows * LANES])
 
 
 @fast
@@ -127,6 +149,11 @@ def pack_panels(lo, hi, w, packed, strange, groups, fg, step_g, step_f, terms, t
         for j in range(0, turned, LANES):
             for q in range(0, rows.size // 2, LANES):
                 turn(w, start + j * step_f + min(q, rows.size // 2 - LANES), step_f, target, rows, narrow * (rows.size // 2) + min(q, rows.size // 2 - LANES), j)
+        for t in range(taps.size if step_f > 1 and turned < count else 0):
+            for k0 in range(0, depth, LANES):                           # a few rows at a time: a filter's numbers share lines of the cache
+                for j in range(turned, count):
+                    for k in range(k0, min(depth, k0 + LANES)):
+                        target[(t * depth + k) * width + j] = w[start + j * step_f + terms[k] + taps[t]]
         for t in range(taps.size):
             for k in range(depth):
                 row, source = target[(t * depth + k) * width:(t * depth + k + 1) * width], start + terms[k] + taps[t]
@@ -134,9 +161,6 @@ def pack_panels(lo, hi, w, packed, strange, groups, fg, step_g, step_f, terms, t
                     line = w[source:source + count]
                     for j in range(count):
                         row[j] = line[j]
-                else:
-                    for j in range(turned, count):
-                        row[j] = w[source + j * step_f]
                 for j in range(count, width):
                     row[j] = 0
         total = np.float32(0)

@@ -75,11 +75,9 @@ def room(shape, dtype=np.float32):
 
     A vector that lies across two lines is loaded and stored twice; NumPy's own arrays begin anywhere.
     """
-    size = np.dtype(dtype).itemsize
-    count = math.prod(shape) if isinstance(shape, tuple) else shape
-    memory = np.empty(count + 64 // size, dtype)
-    first = -address(memory) % 64 // size
-    return memory[first:first + count].reshape(shape)
+    dtype = np.dtype(dtype)
+    memory = np.empty((math.prod(shape) if isinstance(shape, tuple) else shape) + 64 // dtype.itemsize, dtype)
+    return np.ndarray(shape, dtype, memory, -address(memory) % 64)
 
 
 def empty(shape, dtype=np.float64):

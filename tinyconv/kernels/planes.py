@@ -4,121 +4,183 @@
 
 Forward and gradient in the input are the same kernel on other offsets, as in `indirect`: forward has step S and offsets u·D - P;
 the gradient runs over the S·S phases of the image with step 1 and those taps that fall on its pixels. A block of taps is K x K
-neighbouring ones (the whole window, for the usual 3x3 and 5x5) or, with K = 1, a single one: that serves every geometry. Where the pixels of a
-tile lie is noted once in a table and serves all its channels; padding is read as zeros.
-Cost: N C OH OW KH KW multiply-adds. Bound by: FMA while the rows in use fit into the second cache, else by the stream of x and y.
+neighbouring ones (the whole window, for the usual 3x3 and 5x5) or, with K = 1, a single one: that serves every geometry.
+
+Where the pixels of a tile lie is read from a table, counted from the tile's first pixel, -1 standing for padding. Most tiles of a plane see the
+same (none of them a border), so there are few different tables: a kind of row of tiles times a kind of column. They depend on the geometry alone
+and are made once. Where a single tile covers the plane (1x1, 2x2 … 4x4 outputs), the rows and columns of its window that are nothing but
+padding are left out when the kernel is compiled: of 36 multiply-adds of 3x3 on 2x2 outputs, 16 are left, of 100 of 5x5 also 16.
+Cost: N C OH OW KH KW multiply-adds. Bound by: see `planes_kernel`.
 """
 from functools import lru_cache
 
-from ._jit import fast
+import numpy as np
+
+from . import layout, select, threads
+from .indirect import OPEN, phases
+from .planes_kernel import build, lay_out
 from .simd import LANES, REGISTERS
-from .strip import finish_strip, gradients, start, window
-from .tile import keep, resume
 
 WIDTHS = (8, 7, 4, 2) if REGISTERS == 32 else (4, 2)            # outputs of a row in one tile
+PLANE = 4 if REGISTERS == 32 else 2                             # a plane of so many rows and columns of outputs is one tile
+TOGETHER = 8
+NONE = np.zeros(0, np.float32)
 
 
-@fast
-def note(table, at, down, right, row, column, hop, image, h, wide, c):
-    """table[at + a·right + b] = where pixel (row + a, column + b·hop) of the image lies, -1 outside."""
-    for a in range(down):
-        i, line = row + a, at + a * right
-        start = ((image * h + i) * wide + column) * c
-        for b in range(right):
-            j = column + b * hop
-            table[line + b] = start + b * hop * c if (i >= 0) & (i < h) & (j >= 0) & (j < wide) else -1
+def whole(c):
+    """c channels in whole vectors."""
+    return -(-c // LANES) * LANES
 
 
-@fast
-def note_places(place, at, rows, cols, count_h, count_w, start, down, right):
-    """place[at + r·cols + j] = start + r·down + j·right for r < count_h, j < count_w, else -1."""
-    for r in range(rows):
-        for j in range(cols):
-            place[at + r * cols + j] = start + r * down + j * right if (r < count_h) & (j < count_w) else -1
+def passes(g, direction):
+    """(origin, grid, step, out step, taps, row offsets, column offsets): one pass forward, one a phase for grad_input."""
+    if direction != "grad_input":
+        yield ((0, 0), (g.oh, g.ow), (g.sh, g.sw), (1, 1), (range(g.kh), range(g.kw)),
+               [u * g.dh - g.top for u in range(g.kh)], [v * g.dw - g.left for v in range(g.kw)])
+        return
+    for (a, b), grid, taps, offsets in phases(g):
+        us, vs = sorted({u for u, _ in taps}, reverse=True), sorted({v for _, v in taps}, reverse=True)      # offsets rise as taps fall
+        yield ((a, b), grid, (1, 1), (g.sh, g.sw), (us, vs), [(a + g.top - u * g.dh) // g.sh for u in us], [(b + g.left - v * g.dw) // g.sw for v in vs])
 
 
-@lru_cache(maxsize=None)
-def build(K, S, ROWS, COLS, WHOLE):
-    """The two kernels for K x K taps together at stride S and tiles of ROWS x COLS outputs, WHOLE for at least LANES channels; compiled on first use."""
-    COUNT, DOWN, RIGHT = ROWS * COLS, (ROWS - 1) * S + K, (COLS - 1) * S + K
-
-    @fast
-    def convolve(lo, hi, x, w, bias, low, high, y, tables, places, zero, pieces, n, c, h, wide, grid_h, grid_w, step_h, step_w, rows, columns, hop,
-                 out_h, out_w, a, b, out_step_h, out_step_w):
-        """Tasks: pieces. x (N,H,W,C), w (taps, C in whole vectors), bias in whole vectors, y (N,OH,OW,C), all flat.
-
-        Tiles that see no border differ in where they begin alone: their table is made once, behind the other one.
-        """
-        pitch, bands, across, blocks = bias.size, (grid_h + ROWS - 1) // ROWS, columns.size // K, rows.size // K * (columns.size // K)
-        entries = blocks * DOWN * RIGHT
-        for piece in range(lo, hi):
-            table, place, known_x, known_y = tables[piece], places[piece], -1, -1
-            for unit in range(piece * n * bands // pieces, (piece + 1) * n * bands // pieces):
-                image, i0 = unit // bands, unit % bands * ROWS
-                top, bottom = i0 * step_h + rows[0], i0 * step_h + rows[rows.size - 1] + (ROWS - 1) * S
-                free = top >= 0 and bottom < h and i0 + ROWS <= grid_h
-                for j0 in range(0, grid_w, COLS):
-                    left, last = j0 * step_w + columns[0], j0 * step_w + columns[columns.size - 1] + (COLS - 1) * step_w
-                    inside = free and left >= 0 and last < wide and j0 + COLS <= grid_w
-                    at_x = ((image * h + top) * wide + left) * c
-                    at_y = ((image * out_h + a + i0 * out_step_h) * out_w + b + j0 * out_step_w) * c
-                    q, p = (entries, COUNT) if inside else (0, 0)
-                    if not inside or known_x < 0:
-                        for t in range(blocks):
-                            note(table, q + t * DOWN * RIGHT, DOWN, RIGHT, i0 * step_h + rows[t // across * K], j0 * step_w + columns[t % across * K],
-                                 hop, image, h, wide, c)
-                        note_places(place, p, ROWS, COLS, grid_h - i0, grid_w - j0, at_y, out_step_h * out_w * c, out_step_w * c)
-                    if inside and known_x < 0:
-                        known_x, known_y = at_x, at_y
-                    shift_x, shift_y = (at_x - known_x, at_y - known_y) if inside else (0, 0)
-                    for first in range(0, c, LANES):
-                        c0 = min(first, c - LANES) if WHOLE else first                # the last vector begins a little earlier
-                        acc = start(COUNT, bias, c0)
-                        for t in range(blocks):
-                            acc = window(acc, ROWS, COLS, K, S, x, table, q + t * DOWN * RIGHT, zero, shift_x + c0, w, t * K * K * pitch + c0, pitch,
-                                         WHOLE, c - c0)
-                        finish_strip(acc, COUNT, y, place, p, shift_y + c0, low, high, WHOLE, c - c0)
-
-    @fast
-    def weight_grad(lo, hi, x, dy, slabs, tables, places, zero, pieces, n, c, h, wide, oh, ow, sh, sw, rows, columns, hop):
-        """Tasks: pieces, each a range of rows of dy and a slab (C-vectors, blocks of taps, K·K, LANES) of sums of its own."""
-        right, across, blocks = (COLS - 1) * S + K, columns.size // K, rows.size // K * (columns.size // K)
-        entries = blocks * K * right
-        for piece in range(lo, hi):
-            slab, table, place, known_x, known_y = slabs[piece], tables[piece], places[piece], -1, -1
-            for i in range(slab.size):
-                slab[i] = 0
-            for line in range(piece * n * oh // pieces, (piece + 1) * n * oh // pieces):
-                top, bottom = line % oh * sh + rows[0], line % oh * sh + rows[rows.size - 1]
-                for j0 in range(0, ow, COLS):
-                    left, last = j0 * sw + columns[0], j0 * sw + columns[columns.size - 1] + (COLS - 1) * sw
-                    inside = top >= 0 and bottom < h and left >= 0 and last < wide and j0 + COLS <= ow
-                    at_x, at_y = ((line // oh * h + top) * wide + left) * c, (line * ow + j0) * c
-                    q, p = (entries, COLS) if inside else (0, 0)
-                    if not inside or known_x < 0:
-                        for t in range(blocks):
-                            note(table, q + t * K * right, K, right, line % oh * sh + rows[t // across * K], j0 * sw + columns[t % across * K],
-                                 hop, line // oh, h, wide, c)
-                        note_places(place, p, 1, COLS, 1, ow - j0, at_y, 0, c)
-                    if inside and known_x < 0:
-                        known_x, known_y = at_x, at_y
-                    shift_x, shift_y = (at_x - known_x, at_y - known_y) if inside else (0, 0)
-                    for first in range(0, c, LANES):
-                        c0 = min(first, c - LANES) if WHOLE else first
-                        for t in range(blocks):
-                            at = (first // LANES * blocks + t) * K * K * LANES
-                            acc = gradients(resume(K, K, slab, at), COLS, K, S, x, table, q + t * K * right, zero, shift_x + c0,
-                                            dy, place, p, shift_y + c0, WHOLE, c - c0)
-                            keep(acc, K, K, slab, at)
-    return convolve, weight_grad
-
-
-def tile_of(taps_h, taps_w, rows, columns, step, height, width, most=2):
+def tile_of(rows, columns, step, height, width, line=False):
     """(K, S, ROWS, COLS) for these offsets and this many rows and columns of outputs: 3x3 and 5x5 neighbouring taps together, else one
-    by one; the COLS that leaves the fewest outputs unused."""
+    by one; one tile for a small plane, else the COLS that leaves the fewest outputs unused. line: tiles of one row.
+
+    >>> tile_of([-1, 0, 1], [-1, 0, 1], (1, 1), 2, 2), tile_of([0, 3], [0, 3], (1, 1), 2, 2)
+    ((3, 1, 2, 2), (1, 1, 1, 2))
+    """
     cols = min(WIDTHS, key=lambda cols: (-(-width // cols) * cols, -cols))
-    whole = taps_h == taps_w and taps_h in (3, 5) and step[0] == step[1] and step[0] in (1, 2) and all(
-        offsets == list(range(offsets[0], offsets[0] + taps_h)) for offsets in (rows, columns))
-    if not whole:
+    K = len(rows)
+    if not (K in (3, 5) and step[0] == step[1] and step[0] in (1, 2) and all(
+            offsets == list(range(offsets[0], offsets[0] + K)) for offsets in (rows, columns))):
         return 1, 1, 1, cols
-    return taps_h, step[0], most if taps_h == 3 and height > 1 and REGISTERS == 32 else 1, cols
+    if line:
+        return K, step[0], 1, cols
+    if height <= PLANE and width <= PLANE:
+        return K, step[0], height, width
+    return K, step[0], 2 if K == 3 and height > 1 and REGISTERS == 32 else 1, cols
+
+
+def kinds(size, count, tile, step, offsets, K, S):
+    """One axis of a plane of `size` pixels and `count` outputs in tiles of `tile`: (kind of each tile, of each kind: which pixels of the window lie
+    in the picture (kinds, blocks of taps, reach), which outputs of the tile there are (kinds, tile), pixels counted from the first (blocks, reach)).
+    """
+    away = np.array(offsets[::K])[:, None] + np.arange((tile - 1) * S + K) * (1 if K > 1 else step)
+    first = np.arange(-(-count // tile)) * tile
+    at = first[:, None, None] * step + away
+    inside, there = (at >= 0) & (at < size), first[:, None] + np.arange(tile) < count
+    both = np.concatenate([inside.reshape(len(first), -1), there], axis=1)
+    _, examples, kind = np.unique(both, axis=0, return_index=True, return_inverse=True)
+    return kind.reshape(-1), inside[examples], there[examples], away - offsets[0]
+
+
+class Tables:
+    """What the kernels read about one pass: tables of pixels and of places, the kind of each tile, and the kernels for them."""
+
+    def __init__(self, p, x_plane, y_plane, c, line=False):
+        origin, grid, step, out_step, (us, vs), rows, columns = p
+        K, S, ROWS, COLS = tile_of(rows, columns, step, *grid, line)
+        (down, inside_h, there_h, rows_away), (right, inside_w, there_w, columns_away) = (
+            kinds(x_plane[i], grid[i], (ROWS, COLS)[i], step[i], (rows, columns)[i], K, S) for i in (0, 1))
+        inside = inside_h[:, None, :, None, :, None] & inside_w[None, :, None, :, None, :]          # (kinds, kinds, blocks, blocks, rows, columns)
+        away = (rows_away[:, None, :, None] * x_plane[1] + columns_away[None, :, None, :]) * c
+        there = there_h[:, None, :, None] & there_w[None, :, None, :]                               # (kinds, kinds, ROWS, COLS)
+        places = (np.arange(ROWS)[:, None] * out_step[0] * y_plane[1] + np.arange(COLS) * out_step[1]) * c
+        self.tables = np.where(inside, away, -1).astype(np.int64).reshape(-1), np.where(there, places, -1).astype(np.int64).reshape(-1)
+        self.kinds = down * there_w.shape[0], right
+        self.blocks, self.tile = rows_away.shape[0] * columns_away.shape[0], (K, S, ROWS, COLS)
+        self.single = K > 1 and len(down) == len(right) == 1
+        seen = [np.flatnonzero(a.any(axis=(0, 1))) if self.single else np.arange(a.shape[-1]) for a in (inside_h, inside_w)]
+        self.kernels = build(*self.tile, *(end for s in seen for end in ((int(s[0]), int(s[-1]) + 1) if len(s) else (0, 0))), int(c >= LANES))
+        self.first = rows[0], columns[0]
+
+
+class Scheme:
+    """One pass as far as shapes tell, made once a geometry and thread count: scratch, which taps where, the kernel's last arguments."""
+
+    def __init__(self, p, n, x_plane, y_plane, window, c, count):
+        origin, grid, step, out_step, (us, vs), rows, columns = p
+        self.room, self.window, self.whole = (len(us) * len(vs) + 2) * whole(c), window[0] * window[1], whole(c)
+        self.none = (slice(None), slice(origin[0], None, out_step[0]), slice(origin[1], None, out_step[1])) if not (us and vs) else None
+        if self.none:
+            self.room = 0
+            return
+        tables = Tables(p, x_plane, y_plane, c)
+        bands = len(tables.kinds[0])
+        together = max(1, min(TOGETHER, n // (4 * count))) if tables.single else 1
+        pieces = self.pieces = max(1, min(count, -(-n // together) * bands))
+        self.taps = np.array([u * window[1] + v for u in us for v in vs], np.int64)                 # in this order, of w's KH·KW
+        self.rows = np.full(-(-self.window // LANES) * LANES, len(self.taps) * self.whole, np.int64)
+        self.rows[self.taps] = np.arange(len(self.taps)) * self.whole
+        self.kernel = tables.kernels[0]
+        self.rest = (np.zeros(LANES, np.float32), *tables.tables, *tables.kinds, tables.blocks, pieces, together, n, c, *x_plane, *tables.first, *step,
+                     *y_plane, *origin, *out_step)
+        self.work = n * grid[0] * grid[1] * c * len(us) * len(vs) // 8
+
+    def ready(self, w, bias):
+        """(weights, bias) laid out in whole vectors, or None if w (F·KH·KW, flat) is not finite: then padding may not be multiplied by it."""
+        if self.none:
+            return NONE, NONE
+        room = select.scratch(self.room)
+        packed, offsets = room[self.whole:], room[:self.whole]
+        bad = lay_out(w, self.window, self.taps, self.rows, self.whole, NONE if bias is None else bias, packed, offsets)
+        return (packed, offsets) if bad == 0 else None
+
+    def run(self, memory, x, y, low=-np.inf, high=np.inf):
+        """x (N,H,W,F) -> its part of y (N,OH,OW,F), or dy -> dx."""
+        if self.none:                                                                               # a phase that no tap touches
+            y[self.none] = 0
+            return
+        low, high = OPEN if low == -np.inf and high == np.inf else (np.float32(low), np.float32(high))
+        threads.run(self.kernel, self.pieces, x.reshape(-1), *memory, low, high, y.reshape(-1), *self.rest, work=self.work)
+
+
+@lru_cache(maxsize=4096)
+def schemes(g, direction, count):
+    """The passes of "forward" or "grad_input" for `count` threads."""
+    sizes = ((g.h, g.w), (g.oh, g.ow)) if direction == "forward" else ((g.oh, g.ow), (g.h, g.w))
+    return [Scheme(p, g.n, *sizes, (g.kh, g.kw), g.f, count) for p in passes(g, direction)]
+
+
+class Forward:
+    """The fast forward pass of one geometry: plan = Forward(geometry), plan.take(w, bias), plan(x (N,H,W,C)) -> clip(conv + bias, low, high)."""
+
+    def __init__(self, geometry):
+        self.geometry, self.shape = geometry, (geometry.n, geometry.oh, geometry.ow, geometry.f)
+        self.scheme, = schemes(geometry, "forward", threads.get_num_threads())
+
+    def take(self, w, bias):
+        """Lay out w (F,1,KH,KW) and bias; False if w is not finite."""
+        self.memory = self.scheme.ready(layout.writable(w).reshape(-1), None if bias is None else layout.writable(bias))
+        return self.memory is not None
+
+    def __call__(self, x, low=-np.inf, high=np.inf):
+        y, g = layout.room(self.shape), self.geometry
+        self.scheme.run(self.memory, x if g.f == g.c else np.repeat(x, g.f // g.c, axis=3), y, low, high)
+        return y
+
+
+class WeightScheme:
+    """The gradient in the weights as far as shapes tell: a set of sums a thread, and the kernel's arguments."""
+
+    def __init__(self, g, count):
+        p, = passes(g, "forward")
+        tables = Tables(p, (g.h, g.w), (g.oh, g.ow), g.f, line=True)
+        pieces = self.pieces = max(1, min(count, g.n * g.oh))
+        self.room = pieces, whole(g.f) * g.kh * g.kw
+        self.kernel = tables.kernels[1]
+        self.rest = (np.zeros(LANES, np.float32), *tables.tables, *tables.kinds, tables.blocks, pieces, g.n, g.f, g.h, g.w, *tables.first, g.sh, g.sw,
+                     g.oh, g.ow)
+
+    def run(self, dy, x):
+        """dy (N,OH,OW,F), x (N,H,W,F) -> the threads' sums (pieces, C-vectors, taps, LANES)."""
+        slabs = select.scratch(self.room)
+        threads.run(self.kernel, self.pieces, x.reshape(-1), dy.reshape(-1), slabs, *self.rest, work=dy.size * slabs.shape[1] // dy.shape[3] // 8)
+        return slabs
+
+
+@lru_cache(maxsize=4096)
+def weight_scheme(g, count):
+    """WeightScheme of a geometry for `count` threads."""
+    return WeightScheme(g, count)

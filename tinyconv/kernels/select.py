@@ -13,7 +13,7 @@ A page may hold several algorithms as objects with these functions (`inside` nam
 """
 import threading
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib import import_module
 
 import numpy as np
@@ -161,8 +161,8 @@ def choose(geometry, direction="forward", dtype=np.float32):
 
     Plain mode and float64: always "direct", the formula itself. Else by what the window looks like: one channel at a time is depthwise, one
     pixel at a time a matrix product (pointwise). A 3x3 window at stride 1 over enough channels is Winograd's: F(4,3) where its tiles of 4x4
-    outputs leave at most GAIN4 of the multiplications, whole tiles counted, else F(2,3) where it leaves at most GAIN2. Everything else is
-    direct: windows read where they lie need no copies (im2col makes KH·KW of them). The gradient in the weights pays Winograd's larger sums,
+    outputs leave at most GAIN4 of the multiplications (whole tiles counted, those of direct without padding), else F(2,3) where it leaves at
+    most GAIN2. Everything else is direct: windows read where they lie need no copies (im2col makes KH·KW of them). The gradient in the weights pays Winograd's larger sums,
     written and read for every thread, so it takes F(4,3) for many tiles and not too many sums. The constants are measured by
     benchmarks/select_map.py. In the other directions the batch size plays no part, so that an image gives the same result, bit for bit, in
     any batch.
@@ -182,6 +182,16 @@ def choose(geometry, direction="forward", dtype=np.float32):
     return _winograd(geometry, direction) or "direct"
 
 
+def _pairs(size, outputs, taps, before):
+    """How often, along one axis at stride 1, a tap of an output falls inside the picture: outputs·taps less what falls on padding.
+
+    >>> _pairs(4, 4, 3, 1), _pairs(2, 2, 3, 1)
+    (10, 4)
+    """
+    return sum(max(0, min(outputs, size + before - u) - max(0, before - u)) for u in range(taps))
+
+
+@lru_cache(maxsize=4096)
 def _winograd(g, direction):
     """The Winograd algorithm worth its transforms for this convolution, or None."""
     window = (g.kh, g.kw, g.sh, g.sw, g.dh, g.dw, g.groups)
@@ -191,7 +201,8 @@ def _winograd(g, direction):
     if direction == "grad_weight" and (min(g.c, g.f) < CHANNELS_WEIGHT or g.n * -(-g.oh // 4) * -(-g.ow // 4) < TILES or g.c * g.f > SUMS):
         return None
     oh, ow = (g.h, g.w) if direction == "grad_input" else (g.oh, g.ow)
-    left = {m: (m + 2)**2 * -(-oh // m) * -(-ow // m) / (9 * oh * ow) for m in (2, 4)}               # of the multiplications
+    products = max(1, _pairs(g.h, g.oh, 3, g.top) * _pairs(g.w, g.ow, 3, g.left))
+    left = {m: (m + 2)**2 * -(-oh // m) * -(-ow // m) / products for m in (2, 4)}                    # of the multiplications
     if left[4] <= GAIN4:
         return "winograd4"
     return "winograd2" if left[2] <= GAIN2 and direction != "grad_weight" else None

@@ -6,7 +6,7 @@ Depthwise convolution does KH·KW multiply-adds for each number it reads, few en
 serves every output whose window it lies in, and the K·K weights stay in registers: for K = 3, S = 1 and 2 x 8 outputs that is
 40 + 9 loads for 144 multiply-adds instead of 288. Where the pixels lie is read from a table, -1 standing for padding, so that
 borders need no loop of their own; the table serves all channels of the pixels. `gradients` is the product for the weights.
-ROWS, COLS, K and S are literals: their loops are unrolled while the kernel is compiled. So is WHOLE: 1 promises that n, the number
+ROWS, COLS, K, S and the window's bounds are literals: their loops are unrolled while the kernel is compiled. So is WHOLE: 1 promises that n, the number
 of channels to take, is LANES, and no mask is needed.
 """
 import numpy as np
@@ -24,11 +24,14 @@ def pixel(x, table, q, c0, n):
     return np.zeros(LANES, np.float32) if table[q] < 0 else load_n(x, table[q] + c0, n)
 
 
-def window(acc, ROWS, COLS, K, S, x, table, q, zero, c0, w, wat, pitch, WHOLE, n):
-    """acc[r·COLS + j] += Σ_{u,v} pixel(r·S + u, j·S + v) · w[wat + (u·K + v)·pitch …]; the table is row by row, (COLS-1)·S + K wide."""
+def window(acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, x, table, q, zero, c0, w, wat, pitch, WHOLE, n):
+    """acc[r·COLS + j] += Σ_{u,v} pixel(r·S + u, j·S + v) · w[wat + (u·K + v)·pitch …]; the table is row by row, (COLS-1)·S + K wide.
+
+    Pixels outside rows TOP … BOTTOM-1 and columns LEFT … RIGHT-1 are left out: the caller knows that they are padding.
+    """
     out, wide = list(acc), (COLS - 1) * S + K
-    for a in range((ROWS - 1) * S + K):
-        for b in range(wide):
+    for a in range(TOP, BOTTOM):
+        for b in range(LEFT, RIGHT):
             numbers = pixel(x, table, q + a * wide + b, c0, n)
             for r in range(ROWS):
                 for j in range(COLS):

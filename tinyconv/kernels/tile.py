@@ -44,6 +44,17 @@ def multiply(acc, MR, NV, A, rows, q, hop, zero, first, B, b, K):
     return tuple(out)
 
 
+def slide(acc, MR, NV, HOP, A, a, B, b, K):
+    """acc[i] += Σ_{k<K} A[a + i·HOP + k] · B[b + k·NR : b + (k+1)·NR]: `multiply` for rows at even distances, without a table."""
+    out, panel = [], B[b:b + K * NV * LANES].reshape(K, NV * LANES)
+    for i in range(MR):
+        total = np.concatenate(acc[i * NV:(i + 1) * NV])
+        for k in range(K):
+            total = total + A[a + i * HOP + k] * panel[k]
+        out.extend(total.reshape(NV, LANES))
+    return tuple(out)
+
+
 def keep(acc, MR, NV, S, at):
     """Put the sums away in the flat array S, from `at` on, for later."""
     S[at:at + MR * NV * LANES] = np.concatenate(acc)

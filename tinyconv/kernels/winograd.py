@@ -27,6 +27,7 @@ from .winograd_transforms import arrays
 
 WORKING = 2**20         # bytes of V and S (or Z) of one task: half of the second cache
 BLOCK = 48              # tiles of a task, at most
+ROUND = 2**23           # bytes of transformed filters at a time, where they are not kept: they stay in the last cache until they are used
 
 
 @plain
@@ -205,59 +206,73 @@ class Winograd:
             while blocks * splits < 4 * pieces and splits < panels:
                 splits = min(panels, splits * 2)
             pieces = min(pieces, blocks * splits)
-        vectors = (pieces, max(n, r)**2 * LANES)
+        vectors = (pieces, max(n * n, r * r, LANES) * LANES)
         both = [((pieces, n * n * (block * size + LANES)), np.float32) for size in (wide, other)]
         small = [(vectors, np.float32), (vectors, np.float32), ((pieces, block), np.int64)]
         if direction == "grad_weight":
             sums = [((pieces, n * n * panels * parts * tile.MR * NR), np.float32), *both, *small[:2], (vectors, np.float32)]
             return sums, (block, splits, pieces)
-        packing = [((panels * n * n * g.c * NR,), np.float32), (vectors, np.float32), (vectors, np.float32)]
-        return [*packing, *both, *small, ((min(g.c, DEEP),), np.float32)], (block, splits, pieces)
+        return [((panels * n * n * g.c * NR,), np.float32), *both, *small, ((min(g.c, DEEP),), np.float32)], (block, splits, pieces)
+
+    def part(self, g):
+        """The geometry with so many filters alone as are transformed in one round: as many in each, in whole panels."""
+        panels = -(-g.f // NR)
+        rounds = -(-panels // max(1, ROUND // (4 * (self.m + g.kh - 1)**2 * g.c * NR)))
+        return g._replace(f=min(g.f, -(-panels // rounds) * NR))
 
     def workspace_bytes(self, geometry, direction="forward", dtype=np.float32):
-        """Fast: weights transformed, blocks of tiles and their sums (for grad_weight a transformed dw a thread). Plain: all steps whole."""
+        """Fast: a round of transformed weights, blocks of tiles and their sums (for grad_weight a transformed dw a thread). Plain: all steps."""
         g = turned(geometry) if direction == "grad_input" else geometry
         if select.is_fast(dtype):
-            shapes = self.rooms(g, direction)[0]
-            return room_bytes(shapes) if direction == "grad_weight" else room_bytes(shapes[:1]) + max(room_bytes(shapes[1:3]), room_bytes(shapes[3:]))
+            return room_bytes(self.rooms(g if direction == "grad_weight" else self.part(g), direction)[0])
         return sum(math.prod(shape) for shape in plain_rooms(g, self.m, direction)) * np.dtype(dtype).itemsize
 
+    def kind(self, g):
+        """Which transforms (`winograd_transforms.data_tile`): factored ones for 3x3, matrices for others."""
+        return self.m if g.kh == 3 and self.m in (2, 4) else 0
+
     def kernels(self, g):
-        """The compiled pair for this window: factored transforms for 3x3, matrices for others."""
-        return tiles.build(self.m if g.kh == 3 and self.m in (2, 4) else 0, rows_for(g.n * -(-g.oh // self.m) * -(-g.ow // self.m)))
+        """The compiled pair for this window."""
+        return tiles.build(self.kind(g), rows_for(g.n * -(-g.oh // self.m) * -(-g.ow // self.m)))
 
-    def pack(self, w, geometry, turn=False):
-        """U = G w G^T in panels, for `convolve`: w (F,C,r,r), or (C,F,r,r) to be turned by 180°. Cost: F C a r (a + r) multiply-adds."""
-        g, taps = geometry, geometry.kh**2
-        shapes, (*_, pieces) = self.rooms(g, "forward")
-        U, d, e = (select.scratch(shape, kind) for shape, kind in shapes[:3])
-        _, G, BT = arrays(self.m, g.kh, np.float32)
-        steps = (taps - 1, taps, g.f * taps, -1) if turn else (0, g.c * taps, taps, 1)
-        threads.run(tiles.pack_filters, pieces, w.reshape(-1), *steps, G, U, d, e, pieces, g.kh, len(BT), g.c, g.f,
-                    work=U.size)
-        return U
+    def convolve(self, w, bias, geometry, turn=False, keep=False):
+        """The convolution with w (F,C,r,r), or (C,F,r,r) to be turned by 180°, its working memory taken once: run(x (N,H,W,C), R=None, low=-inf,
+        high=inf) gives clip(conv + bias + R, low, high) as (N,OH,OW,F).
 
-    def convolve(self, geometry, U, bias=None):
-        """The convolution with filters U from `pack`, its working memory taken once: run(x (N,H,W,C), R=None, low=-inf, high=inf) gives
-        clip(conv + bias + R, low, high) as (N,OH,OW,F)."""
-        g = geometry
-        shapes, (block, splits, pieces) = self.rooms(g, "forward")
-        V, S, d, e, rows, zero = (select.scratch(shape, kind) for shape, kind in shapes[3:])
-        AT, _, BT = arrays(self.m, g.kh, np.float32)
-        zero[:], kernel = 0, self.kernels(g)[0]
+        keep: all filters are transformed now; else in each call, as many at a time as ROUND allows. Cost of that: F C a r (a + r) multiply-adds.
+        """
+        g, taps, part = geometry, geometry.kh**2, geometry if keep else self.part(geometry)
+        shapes, (block, splits, pieces) = self.rooms(part, "forward")
+        U, V, S, d, e, rows, zero = (select.scratch(shape, kind) for shape, kind in shapes)
+        AT, G, BT = arrays(self.m, g.kh, np.float32)
+        first, step_f, *steps = (taps - 1, taps, g.f * taps, -1) if turn else (0, g.c * taps, taps, 1)
+        zero[:], kernel, w = 0, self.kernels(g)[0], w.reshape(-1)
         bias, shape = np.zeros(g.f, np.float32) if bias is None else bias, (g.n, g.oh, g.ow, g.f)
         rest = (V, S, d, e, rows, zero, BT, AT, self.m, len(BT), pieces, block, splits, DEEP, g.n, g.h, g.w, g.c, g.f, g.oh, g.ow, g.top, g.left)
 
+        order = np.arange(max(taps, LANES))                                                       # of a filter's numbers in memory
+        order[:taps] = order[:taps][::-1] if turn else order[:taps]
+
+        def pack(skip, some):
+            threads.run(tiles.pack_filters, pieces, w, first + skip * step_f, step_f, *steps, self.kind(g), G, U, d, e, order * LANES, pieces, g.kh,
+                        len(BT), g.c, some, work=U.size)
+
         def run(x, R=None, low=-np.inf, high=np.inf):
             y = layout.room(shape)
-            threads.run(kernel, pieces, x.reshape(-1), U, bias, bias if R is None else R.reshape(-1), int(R is not None), np.float32(low),
-                        np.float32(high), y.reshape(-1), *rest, work=y.size * g.c * g.kh**2 // 64)
+            for skip in range(0, g.f, part.f):
+                some = min(part.f, g.f - skip)
+                if not keep:
+                    pack(skip, some)
+                threads.run(kernel, pieces, x.reshape(-1), U, bias, bias if R is None else R.reshape(-1), int(R is not None), np.float32(low),
+                            np.float32(high), y.reshape(-1), skip, some, *rest, work=y.size * g.c * g.kh**2 // 64)
             return y
+        if keep:
+            pack(0, g.f)
         return run
 
     def plan(self, w, bias, geometry):
         """`forward` with its filters transformed once: see `select.Algorithm.plan`."""
-        run = self.convolve(geometry, self.pack(layout.writable(w), geometry), None if bias is None else bias.copy())
+        run = self.convolve(layout.writable(w), None if bias is None else bias.copy(), geometry, keep=True)
         return lambda x, R=None, low=-np.inf, high=np.inf: layout.shaped(run(layout.nhwc(x), R if R is None else layout.nhwc(R), low, high))
 
     def forward(self, x, w, bias, geometry):
@@ -265,15 +280,14 @@ class Winograd:
         w = layout.writable(w)
         if select.is_fast(x.dtype):
             bias = None if bias is None else layout.writable(bias)
-            return layout.shaped(self.convolve(geometry, self.pack(w, geometry), bias)(layout.nhwc(x)))
+            return layout.shaped(self.convolve(w, bias, geometry)(layout.nhwc(x)))
         y = conv(layout.nchw(x), w, geometry, self.m)
         return y if bias is None else y + bias[:, None, None]
 
     def grad_input(self, dy, w, geometry):
         """dy (N,F,OH,OW), w (F,C,r,r) -> dx (N,C,H,W): a forward pass."""
         if select.is_fast(dy.dtype):
-            g = turned(geometry)
-            return layout.shaped(self.convolve(g, self.pack(layout.writable(w), g, turn=True))(layout.nhwc(dy)))
+            return layout.shaped(self.convolve(layout.writable(w), None, turned(geometry), turn=True)(layout.nhwc(dy)))
         return conv(layout.nchw(dy), turned_weights(w), turned(geometry), self.m)
 
     def grad_weight(self, dy, x, geometry):

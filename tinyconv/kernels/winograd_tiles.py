@@ -17,9 +17,9 @@ from functools import lru_cache
 import numpy as np
 
 from ._jit import fast
-from .simd import LANES, higher, load, load_n, lower, splat, store, store_n
+from .simd import LANES, higher, load, load_n, lower, splat, store, store_n, turn
 from .tile import MR, NR, NV, keep, multiply, outer, resume, zeros
-from .winograd_transforms import data_tile, output_tile, sandwich, spread_tile
+from .winograd_transforms import data_tile, filter_tile, output_tile, sandwich, spread_tile
 
 
 @fast
@@ -74,20 +74,28 @@ def write_tile(kind, AT, m, n, S, at, hop, d, e, image, i0, j0, h, w, f, f0, bia
 
 
 @fast
-def pack_filters(lo, hi, w, first, step_f, step_c, step_t, G, U, d, e, pieces, r, n, c, f):
+def pack_filters(lo, hi, w, first, step_f, step_c, step_t, kind, G, U, d, e, rows, pieces, r, n, c, f):
     """U (panels, points, C, NR) = G g G^T with g[t] = w[first + filter·step_f + channel·step_c + t·step_t]. Tasks: pieces of the channels.
 
-    (The steps also describe filters turned by 180°, with C and F exchanged.) Filters behind the last are 0.
+    (The steps also describe filters turned by 180°, step_t = -1, with C and F exchanged.) Filters behind the last are 0. LANES filters are read as
+    the rows of a square and turned, so long as it ends within w: number k of their memory goes to d[rows[k]].
     """
+    taps = r * r
     for piece in range(lo, hi):
         g = d[piece]
-        for channel in range(piece * c // pieces, (piece + 1) * c // pieces):
-            for f0 in range(0, (f + NR - 1) // NR * NR, LANES):
-                for lane in range(LANES):
-                    at = first + (f0 + lane) * step_f + channel * step_c
-                    for t in range(r * r):
-                        g[t * LANES + lane] = w[at + t * step_t] if f0 + lane < f else np.float32(0)
-                sandwich(G, n, r, g, 0, r * LANES, LANES, e[piece], U, (f0 // NR * n * n * c + channel) * NR + f0 % NR, c * NR)
+        for f0 in range(0, (f + NR - 1) // NR * NR, LANES):
+            for channel in range(piece * c // pieces, (piece + 1) * c // pieces):       # neighbours in memory share lines of the cache
+                at = first + f0 * step_f + channel * step_c
+                begin = at - (taps - 1) * (step_t < 0)
+                if f0 + LANES <= f and begin + (LANES - 1) * step_f + max(taps, LANES) <= w.size:
+                    for q in range(0, taps, LANES):
+                        k = max(0, min(q, taps - LANES))
+                        turn(w, begin + k, step_f, g, rows, k, 0)
+                else:
+                    for lane in range(LANES):
+                        for t in range(taps):
+                            g[t * LANES + lane] = w[at + lane * step_f + t * step_t] if f0 + lane < f else np.float32(0)
+                filter_tile(kind, G, n, r, g, 0, r * LANES, LANES, e[piece], U, (f0 // NR * n * n * c + channel) * NR + f0 % NR, c * NR)
 
 
 @fast
@@ -115,10 +123,10 @@ def build(kind, ROWS):
     """The two kernels for one kind of transform (see `data_tile`), products ROWS tiles at a time; compiled on first use."""
 
     @fast
-    def convolve(lo, hi, x, U, bias, R, residual, low, high, y, V, S, d, e, rows, zero, BT, AT, m, n, pieces, block, splits, deep,
+    def convolve(lo, hi, x, U, bias, R, residual, low, high, y, skip, some, V, S, d, e, rows, zero, BT, AT, m, n, pieces, block, splits, deep,
                  images, h, w, c, f, oh, ow, top, left):
-        """Tasks: pieces. x (N,H,W,C), U (panels, points, C, NR), y and R (N,OH,OW,F), all flat."""
-        tall, across, panels = (oh + m - 1) // m, (ow + m - 1) // m, (f + NR - 1) // NR
+        """Tasks: pieces. x (N,H,W,C), U (panels, points, C, NR) of `some` filters behind the first `skip`, y and R (N,OH,OW,F), all flat."""
+        tall, across, panels = (oh + m - 1) // m, (ow + m - 1) // m, (some + NR - 1) // NR
         tiles, per, wide = images * tall * across, (panels + splits - 1) // splits, pitch(c)
         units, hop, step = (tiles + block - 1) // block * splits, block * wide + LANES, block * NR + LANES
         for piece in range(lo, hi):
@@ -145,9 +153,9 @@ def build(kind, ROWS):
                                 keep(acc, ROWS, NV, s, to)
                     for q in range(count):
                         tile = at * block + q
-                        for f0 in range(panel * NR, min(f, panel * NR + NR), LANES):
+                        for f0 in range(panel * NR, min(some, panel * NR + NR), LANES):
                             write_tile(kind, AT, m, n, s, q * NR + f0 - panel * NR, step, d[piece], e[piece], tile // (tall * across),
-                                       tile // across % tall * m, tile % across * m, oh, ow, f, f0, bias, R, residual, low, high, y)
+                                       tile // across % tall * m, tile % across * m, oh, ow, f, skip + f0, bias, R, residual, low, high, y)
 
     @fast
     def weight_grad(lo, hi, x, dy, slabs, V, Z, d, e, BT, A, m, n, pieces, block, images, h, w, c, f, oh, ow, top, left):

@@ -87,6 +87,13 @@ def data2(d):
 
 
 @fast
+def filter2(g):
+    """G g of F(2,3)."""
+    a, b = 0.5 * (g[0] + g[2]), 0.5 * g[1]
+    return g[0], a + b, a - b, g[2]
+
+
+@fast
 def output2(s):
     """A^T s of F(2,3)."""
     return s[0] + s[1] + s[2], s[1] - s[2] + s[3]
@@ -104,6 +111,14 @@ def data4(d):
     a, b = d[3] - d[1], d[4] - d[2]
     return (d[0] - d[2] + b + 1.5 * a, d[4] - d[1] + 0.5 * d[2] + 2.5 * d[3], d[4] + d[1] - 2.5 * d[2] + 0.5 * d[3],
             b + 2.0 * a, b - 0.5 * a, d[5] - d[3] - a + 1.5 * b)
+
+
+@fast
+def filter4(g):
+    """G g of F(4,3)."""
+    a, b = (1 / 3) * (g[0] + g[2]), (1 / 3) * g[1]
+    c, d = (1 / 15) * g[0] + (4 / 15) * g[2], (2 / 15) * g[1]
+    return g[0], a + b, b - a, (-16 / 15) * g[0] - (8 / 15) * g[1] - (4 / 15) * g[2], c - d, g[2]
 
 
 @fast
@@ -126,6 +141,12 @@ def spread4(y):
 def get2(p, at, step):
     """Two vectors, `step` numbers apart."""
     return load(p, at), load(p, at + step)
+
+
+@fast
+def get3(p, at, step):
+    """Three vectors, `step` numbers apart."""
+    return load(p, at), load(p, at + step), load(p, at + 2 * step)
 
 
 @fast
@@ -178,6 +199,23 @@ def data_tile(kind, M, n, p, at, down, right, e, q, to, hop):
             put4(q, to + i * 4 * hop, hop, data2(get4(e, i * 4 * LANES, LANES)))
     else:
         sandwich(M, n, n, p, at, down, right, e, q, to, hop)
+
+
+@fast
+def filter_tile(kind, M, n, r, p, at, down, right, e, q, to, hop):
+    """G g G^T: r x r -> n x n vectors."""
+    if kind == 4:
+        for j in range(3):
+            put6(e, j * LANES, 3 * LANES, filter4(get3(p, at + j * right, down)))
+        for i in range(6):
+            put6(q, to + i * 6 * hop, hop, filter4(get3(e, i * 3 * LANES, LANES)))
+    elif kind == 2:
+        for j in range(3):
+            put4(e, j * LANES, 3 * LANES, filter2(get3(p, at + j * right, down)))
+        for i in range(4):
+            put4(q, to + i * 4 * hop, hop, filter2(get3(e, i * 3 * LANES, LANES)))
+    else:
+        sandwich(M, n, r, p, at, down, right, e, q, to, hop)
 
 
 @fast
