@@ -174,7 +174,7 @@ def test_summary_of_other_inputs_and_conventions(arguments, words, capsys):
 
 def test_summary_of_all_networks(capsys, monkeypatch):
     """Without a name: every network with its counts, as published where they are; --input then has nothing to belong to."""
-    monkeypatch.setattr(models, "NETWORKS", {name: models.NETWORKS[name] for name in ("alexnet_paper", "resnet20", "resnet_small")})
+    monkeypatch.setattr(models, "NETWORKS", {name: models.network(name) for name in ("alexnet_paper", "resnet20", "resnet_small")})
     assert main(["summary"]) == 0
     head, _, *lines = capsys.readouterr().out.split("\n\n")[0].splitlines()
     cells = {line.split()[0]: line.split()[1:3] for line in lines}
@@ -198,8 +198,8 @@ def test_help_explains_every_column_and_convention(capsys):
 
 def test_a_reader_that_stops_reading_is_no_error():
     """`tinyconv summary vgg19 | head -1`: no message, whenever the pipe closes."""
-    process = subprocess.Popen([sys.executable, "-m", "tinyconv", "summary", "resnet20"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               env={**os.environ, "PYTHONPATH": str(ROOT)})
+    process = subprocess.Popen([sys.executable, "-m", "tinyconv", "summary", "resnet20"], stdin=subprocess.DEVNULL, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)})
     process.stdout.close()
     assert process.stderr.read() == "" and process.wait(60) == 0
     process.stderr.close()

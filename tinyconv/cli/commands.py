@@ -61,7 +61,8 @@ def _summary(options):
         if options.input:
             raise ValueError("--input needs a NETWORK: without one, each network is shown on its usual picture")
         print(cost.overview({name: _table(name, models.input_shape(name), options.convention) for name in models.NETWORKS}))
-        print(f"\none picture each, of its usual size; {options.convention} convention; `tinyconv summary NETWORK` shows the layers")
+        print(f"\none picture each, of its usual size; {options.convention} convention; "
+              "`tinyconv summary NETWORK` shows the layers")
         return
     shape = options.input or models.input_shape(options.network)
     table = _table(options.network, shape, options.convention)
