@@ -2,7 +2,8 @@
 from .canvas import COLOURS, finish, panels
 from .charts import place_labels
 
-SHARES = ("#6a4c93", "#1b6ca8", "#edae49", "#2e933c", "#d1495b", "#0b7a75", "#b36a5e", "#9a9a9a")
+YELLOW = "#edae49"                                                                     # too bright for white letters
+SHARES = ("#6a4c93", "#1b6ca8", YELLOW, "#2e933c", "#d1495b", "#0b7a75", "#b36a5e", "#9a9a9a")
 
 
 def landscape(families, x, y, title=""):
@@ -49,10 +50,11 @@ def shares(parts, title="", unit=""):
     for i, bar in enumerate(parts.values()):
         left, whole = 0.0, sum(bar.values())
         for kind in (kind for kind in kinds if kind in bar):
-            share = bar[kind] / whole
-            axes.barh(i, share, left=left, height=0.72, color=SHARES[kinds.index(kind)])
+            share, colour = bar[kind] / whole, SHARES[kinds.index(kind)]
+            axes.barh(i, share, left=left, height=0.72, color=colour)
             if share >= 0.1:
-                axes.text(left + share / 2, i, f"{share:.0%}", ha="center", va="center", fontsize=8.5, color="white")
+                axes.text(left + share / 2, i, f"{share:.0%}", ha="center", va="center", fontsize=8.5,
+                          color="#3d3d3d" if colour == YELLOW else "white")
             left += share
     for kind, colour in zip(kinds, SHARES):
         axes.plot([], [], "s", color=colour, label=kind)
