@@ -90,6 +90,36 @@ def test_dynamic_convolution_mixes_filters_for_each_picture(rng):
 
 # ---- groups and shuffles --------------------------------------------------------------------------------------------------
 
+@pytest.mark.parametrize("module, shape, macs, params", [
+    (nn.SqueezeExcitation(24, 5, rng=0), (24, 7, 6), formulas.squeeze_excitation_macs(24, 5),
+     formulas.squeeze_excitation_params(24, 5)),
+    (nn.SoftmaxChannelAttention(9, 4, rng=0), (9, 3, 3), formulas.squeeze_excitation_macs(9, 4),
+     formulas.squeeze_excitation_params(9, 4)),
+    (nn.SpatialAttention(5, rng=0), (6, 9, 7), formulas.spatial_attention_macs(9, 7, 5), formulas.spatial_attention_params(5)),
+    (nn.CBAM(12, 3, rng=0), (12, 8, 5), formulas.cbam_macs(12, 3, 8, 5), formulas.cbam_params(12, 3)),
+    (nn.DynamicConv2d(12, 8, 3, 2, 1, groups=2, experts=5, rng=0), (12, 9, 8),
+     formulas.dynamic_conv2d_macs(12, 8, 3, 5, 4, 5, 3, groups=2, mixed=False),
+     formulas.dynamic_conv2d_params(12, 8, 3, 5, 3, groups=2)),
+    (nn.DynamicConv2d(3, 4, 1, bias=False, experts=2, rng=0), (3, 4, 4),
+     formulas.dynamic_conv2d_macs(3, 4, 1, 4, 4, 2, 1, mixed=False), formulas.dynamic_conv2d_params(3, 4, 1, 2, 1, bias=False))],
+                         ids=lambda value: type(value).__name__)
+def test_attention_costs_its_closed_form(module, shape, macs, params):
+    """Formula == counted from the traced module == executed by the loops on ones; of a batch in proportion."""
+    s = tc.cost.summary(module, (1, *shape))
+    assert (s.macs, s.params) == (macs, params)
+    assert sum(tc.cost.row_on_ones(row) for row in s.rows) == macs and tc.cost.summary(module, (3, *shape)).macs == 3 * macs
+
+
+def test_mixing_filters_first_costs_one_convolution():
+    """E convolutions or E weights and one: the difference of both forms, and what must be positive."""
+    summed, mixed = (formulas.dynamic_conv2d_macs(16, 32, 3, 14, 14, 4, 4, mixed=mixed) for mixed in (False, True))
+    assert summed - mixed == 3 * formulas.conv2d_macs(16, 32, 3, 14, 14) - 4 * formulas.conv2d_params(16, 32, 3, bias=False)
+    with pytest.raises(formulas.GeometryError, match="experts must be an integer of at least 1, not 0"):
+        formulas.dynamic_conv2d_macs(16, 32, 3, 14, 14, 0, 4)
+    with pytest.raises(formulas.GeometryError, match="squeeze must be an integer of at least 1, not 2.5"):
+        formulas.cbam_params(16, 2.5)
+
+
 def _sees(module, c):
     """Which of the C inputs each output depends on: (F,C) of truth values, from the sum of absolute gradients."""
     x, seen = tc.Tensor(np.random.default_rng(1).standard_normal((1, c, 3, 3)), requires_grad=True), []

@@ -91,13 +91,26 @@ def test_shapes_of_a_summary():
 def test_the_printed_table():
     """A line for each row that has parameters or MACs, shares that add up, the totals last, in the convention's own word."""
     lines = str(cost.summary(model(), (1, 3, 8, 8))).splitlines()
-    assert lines[0].split() == ["layer", "kind", "output", "params", "MACs", "bytes", "moved", "share"]
+    assert lines[0].split() == ["layer", "kind", "output", "params", "MACs", "share", "bytes", "moved"]
     assert len(lines) == 2 + 4 + 3 and len({len(line) for line in lines[:-2]}) == 1
     assert [line.split()[0] for line in lines[2:-3]] == ["0.0", "0.1", "1", "4"]
-    assert lines[2].split()[2:] == ["1x8x4x4", "216", "3,456", "2,144", "58.4%"]            # 4 (192 + 216 + 128) bytes
+    assert lines[2].split()[1:] == ["convolution", "3x3", "1x8x4x4", "216", "3,456", "58.4%", "2,144"]   # 4 (192 + 344) bytes
+    assert lines[3].split()[1:] == ["batch_norm", "1x8x4x4", "16", "0", "1,152"]                     # no work, no share
+    assert lines[4].split()[1:3] == ["grouped", "3x3"]
     assert lines[-2].split() == ["total", "paper", "convention", "549", "5,920", "7,400"]
     assert lines[-1].split("; ") == ["arrays 2,260 bytes", "activations 261, at most 1,280 bytes at a time",
                                      "1.7 FLOP a byte moved"]
     head = str(cost.summary(model(), (1, 3, 8, 8), "torchinfo")).splitlines()[0]
     assert "mult-adds" in head and "MACs" not in head
     assert "0.0%" not in str(cost.summary(nn.ReLU(), (1, 2, 3, 3))) and cost.summary(nn.ReLU(), (1, 2, 3, 3)).macs == 0
+
+
+@pytest.mark.small
+def test_totals_side_by_side():
+    """A line a network, the totals of its summary, columns as wide as their widest cell; every unit that there is is named."""
+    a, b = (cost.summary(model(), (n, 3, 8, 8), convention) for n, convention in ((1, "paper"), (3, "torch")))
+    head, rule, first, second = cost.overview({"a": a, "three pictures": b}).splitlines()
+    assert head.split()[:4] == ["network", "params", "MACs/FLOPs", "array"]
+    assert len({len(line) for line in (head, rule, first, second)}) == 1
+    assert first.split() == ["a", "549", "5,920", "2,260", "261", "1,280", "7,400", "1.7"]
+    assert second.split()[2:4] == ["549", "35,520"] and second.startswith("three pictures  ")

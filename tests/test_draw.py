@@ -39,3 +39,30 @@ def test_history_and_pictures_and_save(tmp_path):
     assert len(tc.draw.pictures(tc.data.shapes(3, seed=0)[0]).axes) == 3
     tc.draw.save(sheet, tmp_path / "sheet.svg")
     assert (tmp_path / "sheet.svg").read_text().lstrip().startswith("<?xml")
+
+
+def test_landscape_shows_every_network():
+    """A point where each belongs, joined within a family alone; all names, and none over another; no number without logarithm."""
+    rng = np.random.default_rng(0)
+    families = {f"family {i}": {f"network {i}{j}": tuple(10 ** rng.uniform(0, 3, 2)) for j in range(5)} for i in range(4)}
+    axes, = tc.draw.landscape(families, "cost", "worth", "all").axes
+    assert [line.get_xydata().tolist() for line in axes.lines] == [[list(p) for p in f.values()] for f in families.values()]
+    assert sorted(text.get_text() for text in axes.texts) == sorted(name for f in families.values() for name in f)
+    boxes = [text.get_window_extent().shrunk(0.9, 0.8) for text in axes.texts]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2)) and axes.get_ylabel() == "worth"
+    for wrong in ({}, {"a": {"b": (1, 0)}}):
+        with pytest.raises(ValueError, match="families must hold numbers above 0, not (none|b \\(1, 0\\))"):
+            tc.draw.landscape(wrong, "", "")
+
+
+def test_shares_add_up():
+    """Each bar is 1 long, its parts in the order and colour of their kinds, wide as their share, named from a tenth on."""
+    axes, = tc.draw.shares({"a": {"x": 3, "y": 1}, "b": {"z": 1, "y": 18, "x": 1}}, "of what", "work").axes
+    bars = {i: [p for p in axes.patches if abs(p.get_y() + p.get_height() / 2 - i) < 1e-9] for i in (0, 1)}
+    assert [p.get_width() for p in bars[0]] == [0.75, 0.25] and [p.get_x() for p in bars[1]] == pytest.approx([0, 0.05, 0.95])
+    assert bars[0][1].get_facecolor() == bars[1][1].get_facecolor() != bars[1][0].get_facecolor() == bars[0][0].get_facecolor()
+    assert [text.get_text() for text in axes.texts] == ["75%", "25%", "90%"] and axes.get_xlabel() == "share of work"
+    assert axes.get_legend_handles_labels()[1] == ["x", "y", "z"]
+    for wrong in ({}, {"a": {"x": 0}}, {"a": {"x": 2, "y": -1}}, {"a": {str(i): 1 for i in range(9)}}):
+        with pytest.raises(ValueError, match="parts must be of 1 to 8 kinds, none negative and not all 0"):
+            tc.draw.shares(wrong)

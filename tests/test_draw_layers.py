@@ -118,3 +118,42 @@ def test_dependency_needs_graphs_of_one_input():
     for graphs in ({}, {"two": two}):
         with pytest.raises(ValueError, match="graphs must hold at least one, each of one input and one output"):
             tc.draw.channel_dependency(graphs)
+
+
+def test_flow_shows_the_ways():
+    """A line for each pair that is joined, dark where a way leads to the output; dots keep one colour until several meet."""
+    halves, swap = np.kron(np.eye(2), np.ones((2, 2))), np.eye(4)[[0, 2, 1, 3]]
+    flows = {"apart": [("a", halves), ("b", halves)], "together": [("a", halves), ("b", swap), ("c", halves)]}
+    left, right = tc.draw.channel_flow(flows, output=3, title="two").axes
+    assert len(left.lines) == 16 and len(right.lines) == 8 + 4 + 8
+    dark = [sum(line.get_color() == "#3d3d3d" for line in axes.lines) for axes in (left, right)]
+    assert dark == [4 + 2, 4 + 2 + 2]                                      # every second pair leads there; both halves do
+    assert [axes.get_xlabel().split(", ")[1] for axes in (left, right)] == ["which sees 2 of 4 inputs", "which sees 4 of 4 inputs"]
+    colours = [[tuple(c) for c in dots.get_facecolors()] for dots in right.collections]
+    blue, red = colours[0][0], colours[0][2]
+    assert colours == [[blue, blue, red, red], [blue, blue, red, red], [blue, red, blue, red], [colours[3][0]] * 4]
+    assert colours[3][0] not in (blue, red) and len(left.collections) == 3
+    assert {tuple(c) for c in left.collections[2].get_facecolors()} == {blue, red}
+    assert [text.get_text() for text in right.texts] == ["a", "b", "c"]
+    for wrong, output in (({"x": [("a", halves), ("b", np.eye(3))]}, 0), ({"x": []}, 0), ({"x": [("a", halves)]}, 4)):
+        with pytest.raises(ValueError, match=r"'x' must have steps \(F,C\) whose F is the next one's C, and an output"):
+            tc.draw.channel_flow(wrong, output)
+    with pytest.raises(ValueError, match="flows must hold at least one network"):
+        tc.draw.channel_flow({})
+
+
+def test_attention_maps_lie_over_their_pictures():
+    """A row of pictures and one for each map, all on the scale from 0 to 1, as large as the picture whatever their own size."""
+    images, rng = tc.data.fashion("test")[0][:3], np.random.default_rng(0)
+    maps = {"coarse": rng.random((3, 4, 4)), "fine": rng.random((3, 14, 14))}
+    *axes, scale = tc.draw.attention_maps(images, maps, title="where").axes
+    assert len(axes) == 9 and all(np.array_equal(axes[j].images[0].get_array(), images[j, 0]) for j in range(3))
+    for i, name in enumerate(maps, 1):
+        for j in range(3):
+            drawn = axes[3 * i + j].images[0]
+            assert np.array_equal(drawn.get_array(), maps[name][j]) and drawn.get_clim() == (0, 1)
+            assert drawn.get_extent() == [-0.5, 27.5, 27.5, -0.5]
+    assert [axes[3 * i].texts[0].get_text() for i in range(3)] == ["picture", "coarse", "fine"]
+    for wrong in ({}, {"two": rng.random((2, 4, 4))}):
+        with pytest.raises(ValueError, match=r"must hold factors \(3,h,w\), one for each picture, not (none|two \(2, 4, 4\))"):
+            tc.draw.attention_maps(images, wrong)

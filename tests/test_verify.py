@@ -172,6 +172,39 @@ def test_summary_of_other_inputs_and_conventions(arguments, words, capsys):
     assert words in capsys.readouterr().out
 
 
+def test_summary_of_all_networks(capsys, monkeypatch):
+    """Without a name: every network with its counts, as published where they are; --input then has nothing to belong to."""
+    monkeypatch.setattr(models, "NETWORKS", {name: models.network(name) for name in ("alexnet_paper", "resnet20", "resnet_small")})
+    assert main(["summary"]) == 0
+    head, _, *lines = capsys.readouterr().out.split("\n\n")[0].splitlines()
+    cells = {line.split()[0]: line.split()[1:3] for line in lines}
+    assert head.split()[:3] == ["network", "params", "MACs"] and list(cells) == list(models.NETWORKS)
+    for name in ("alexnet_paper", "resnet20"):
+        assert cells[name] == [f"{models.PUBLISHED[name][quantity]:,}" for quantity in ("params", "macs")]
+    assert main(["summary", "--input", "3,32,32"]) == 2 and "--input needs a NETWORK" in capsys.readouterr().err
+
+
+def test_help_explains_every_column_and_convention(capsys):
+    """What the table says is in the help; nothing at all on the command line is answered with the commands there are."""
+    with pytest.raises(SystemExit) as stop:
+        main(["summary", "--help"])
+    told = capsys.readouterr().out
+    with nn.init.undrawn():
+        head = str(cost.summary(models.resnet20(), (1, 3, 32, 32))).splitlines()[0]
+    assert stop.value.code == 0 and set(head.replace("bytes moved", "").split()) <= set(told.replace(",", " ").split())
+    assert set(cost.CONVENTIONS) <= set(told.replace(",", " ").split())
+    assert main([]) == 2 and "summary" in capsys.readouterr().err
+
+
+def test_a_reader_that_stops_reading_is_no_error():
+    """`tinyconv summary vgg19 | head -1`: no message, whenever the pipe closes."""
+    process = subprocess.Popen([sys.executable, "-m", "tinyconv", "summary", "resnet20"], stdin=subprocess.DEVNULL, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    process.stdout.close()
+    assert process.stderr.read() == "" and process.wait(60) == 0
+    process.stderr.close()
+
+
 @pytest.mark.parametrize("arguments, words", [
     (["resnet_18"], "unknown network 'resnet_18'; did you mean resnet18"),
     (["resnet18", "--convention", "flops"], "convention must be one of paper, interior, conv"),

@@ -1,5 +1,6 @@
 """What can be said on the command line: demo, summary, verify, warmup."""
 import argparse
+import os
 import sys
 import time
 
@@ -21,13 +22,51 @@ def _demo(options):
     demo.run(out=options.out, quick=options.quick, seed=options.seed)
 
 
-def _summary(options):
+SUMMARY = """columns of the table:
+  layer, kind    the module's name in the network, and what it is
+  output         shape of its result: pictures x channels x height x width
+  params         trained numbers, BatchNorm's two a channel included
+  MACs, share    multiply-adds by the convention, and their part of the total
+  bytes moved    of its inputs, weights and output, each number once, as float32
+and below it: bytes of all arrays (running statistics included), numbers that layers with MACs put out, and the most memory
+that activations take at one time.
+
+conventions:
+  paper          convolution and linear layers, taps on padding counted (what papers and torchvision print)
+  interior       the same without the taps on zero padding
+  conv           convolutions alone
+  bias           and an addition more for every output with a bias
+  squeeze        and squeeze-excitation's averages and products
+  fvcore, ptflops, ptflops_0_7_0, thop, torchinfo, torch      as these tools count
+
+examples:
+  tinyconv summary                                    every network there is, a line each
+  tinyconv summary mobilenet_v2
+  tinyconv summary resnet18 --input 3,160,160
+  tinyconv summary resnet50 --convention interior
+"""
+
+
+def _table(network, shape, convention):
+    """The cost table of a network whose weights nobody needs."""
     from .. import cost, models, nn
-    cost.convention(options.convention)                                                # refused before anything is built
-    shape = options.input or models.input_shape(options.network)
     with nn.init.undrawn():
-        model = models.network(options.network)(in_channels=shape[1])
-    print(cost.summary(model, shape, convention=options.convention))
+        return cost.summary(models.network(network)(in_channels=shape[1]), shape, convention=convention)
+
+
+def _summary(options):
+    from .. import cost, models
+    cost.convention(options.convention)                                                # refused before anything is built
+    if options.network is None:
+        if options.input:
+            raise ValueError("--input needs a NETWORK: without one, each network is shown on its usual picture")
+        print(cost.overview({name: _table(name, models.input_shape(name), options.convention) for name in models.NETWORKS}))
+        print(f"\none picture each, of its usual size; {options.convention} convention; "
+              "`tinyconv summary NETWORK` shows the layers")
+        return
+    shape = options.input or models.input_shape(options.network)
+    table = _table(options.network, shape, options.convention)
+    print(f"{options.network} on {'x'.join(map(str, shape))}\n\n{table}")
 
 
 def _verify(options):
@@ -60,13 +99,13 @@ def parser():
     add.add_argument("--seed", type=int, default=0, help="fixes weights, order and augmentation (default 0)")
     add.add_argument("--out", default="demo", help="folder for the networks and the figure (default ./demo)")
     add.set_defaults(run=_demo)
-    add = commands.add_parser("summary", help="what a network costs, layer by layer", description="Parameters and multiply-adds of every layer, in closed form.")
-    add.add_argument("network", help="a name in tinyconv.models, such as mobilenet_v2")
-    add.add_argument("--input", type=_input_shape, help="C,H,W or N,C,H,W (default: the picture of its published counts, "
-                                                                "3,224,224 for most; small forms 1,28,28)")
-    add.add_argument("--convention", default="paper",
-                     help="what counts: paper (default), interior (taps on padding left out), conv, bias, squeeze, or as a tool "
-                          "has it: fvcore, ptflops, ptflops_0_7_0, thop, torchinfo, torch")
+    add = commands.add_parser("summary", help="what a network costs, layer by layer", epilog=SUMMARY,
+                              formatter_class=argparse.RawDescriptionHelpFormatter,
+                              description="Parameters, multiply-adds and bytes of every layer, in closed form; nothing is run.")
+    add.add_argument("network", nargs="?", metavar="NETWORK", help="such as mobilenet_v2; without one, all are listed")
+    add.add_argument("--input", type=_input_shape, metavar="C,H,W",
+                     help="or N,C,H,W (default: the picture of its published counts, 3,224,224 for most; small forms 1,28,28)")
+    add.add_argument("--convention", default="paper", metavar="NAME", help="which operations count (default paper): see below")
     add.set_defaults(run=_summary)
     add = commands.add_parser("verify", help="every count three times: by formula, executed, as published",
                               description="Prints for every network, algorithm and transform: formula, executed, published, "
@@ -81,10 +120,21 @@ def parser():
 
 
 def main(arguments=None):
-    """Run one command; returns the exit code: its own, 0 if it has none. Errors of input are one line on stderr, exit code 2."""
+    """Run one command; returns the exit code: its own, 0 if it has none. Errors of input are one line on stderr, exit code 2;
+    without a command the help is.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments:
+        parser().print_help(sys.stderr)
+        return 2
     options = parser().parse_args(arguments)
     try:
-        return options.run(options) or 0
+        code = options.run(options) or 0
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:                                                            # `… | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, TypeError, OSError) as error:
         print(f"tinyconv {options.command}: {error}", file=sys.stderr)
         return 2

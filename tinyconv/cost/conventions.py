@@ -52,6 +52,15 @@ def geometry_of(row):
     return conv2d_geometry(*row.inputs[:2], **steps)
 
 
+def described(row):
+    """The row's operation in words, of a convolution how it looks: "depthwise 3x3"."""
+    if as_float(row.kind) != "conv2d":
+        return row.kind
+    g = geometry_of(row)
+    word = "depthwise" if g.is_depthwise else "grouped" if g.groups > 1 else "pointwise" if g.kh == g.kw == 1 else "convolution"
+    return f"{word} {g.kh}x{g.kw}"
+
+
 def macs(row):
     """Multiply-adds, padding taps counted."""
     return row.counts.macs

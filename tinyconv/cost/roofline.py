@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import graph as graphs
-from .conventions import as_float, geometry_of
+from .conventions import described
 from .memory import VIEWS
 from .table import graph_of, summary
 
@@ -92,15 +92,6 @@ def node_seconds(g, batch=1, rounds=9):
     return [statistics.median(times) for times in zip(*runs[1:])]
 
 
-def _kind(row):
-    """The row's operation, of a convolution how it looks: "depthwise 3x3"."""
-    if as_float(row.kind) != "conv2d":
-        return row.kind
-    g = geometry_of(row)
-    word = "depthwise" if g.is_depthwise else "grouped" if g.groups > 1 else "pointwise" if g.kh == g.kw == 1 else "convolution"
-    return f"{word} {g.kh}x{g.kw}"
-
-
 def place(model_or_graph, input_shape=None, rounds=9, least=None):
     """Every layer of a Module (seen with input_shape (N,C,H,W)) or Graph under this machine's roofline: a `Placement`.
 
@@ -123,6 +114,6 @@ def place(model_or_graph, input_shape=None, rounds=9, least=None):
     g, batch = graph_of(model_or_graph, input_shape)
     rows = summary(g, [(batch, *shape) for shape in g.inputs.values()]).rows
     times = node_seconds(g, batch, rounds) if rounds else [None] * len(rows)
-    layers = [Placed(row.name, _kind(row), row.flop, row.moved_bytes, *least(row.flop, row.moved_bytes), seconds)
+    layers = [Placed(row.name, described(row), row.flop, row.moved_bytes, *least(row.flop, row.moved_bytes), seconds)
               for row, seconds in zip(rows, times) if row.kind not in VIEWS]
     return Placement(tuple(layers), machine)

@@ -12,7 +12,7 @@ from .. import graph as graphs
 from ..graph.tracing import input_shapes
 from ..ops import Counts, lookup
 from ..ops.table import size
-from .conventions import CONVENTIONS, convention as _convention
+from .conventions import CONVENTIONS, convention as _convention, described
 from .memory import ITEMSIZE, VIEWS, dtypes, peak
 
 
@@ -105,18 +105,36 @@ class Summary:
     def __str__(self):
         rows = [row for row in self.rows if row.params or row.macs]
         wide = max([len(row.name) for row in rows] + [5])
-        form = "{:<%d}  {:<20}  {:<16}  {:>11}  {:>15}  {:>13}  {:>6}" % wide
-        head = form.format("layer", "kind", "output", "params", CONVENTIONS[self.convention].unit, "bytes moved", "share")
+        form = "{:<%d}  {:<20}  {:<16}  {:>11}  {:>15}  {:>6}  {:>13}" % wide
+        head = form.format("layer", "kind", "output", "params", CONVENTIONS[self.convention].unit, "share", "bytes moved")
         lines = [head, "-" * len(head)]
         for row in rows:
-            share, shape = f"{row.macs / self.macs:.1%}" if self.macs else "", "x".join(map(str, row.shape))
-            counts = (f"{number:,}" for number in (row.params, row.macs, row.moved_bytes))
-            lines.append(form.format(row.name, row.kind, shape, *counts, share))
-        sums = (f"{number:,}" for number in (self.params, self.macs, self.moved_bytes))
-        total = form.format("total", self.convention + " convention", "", *sums, "").rstrip()
+            share, shape = f"{row.macs / self.macs:.1%}" if row.macs else "", "x".join(map(str, row.shape))
+            lines.append(form.format(row.name, described(row), shape, f"{row.params:,}", f"{row.macs:,}", share,
+                                     f"{row.moved_bytes:,}"))
+        total = form.format("total", self.convention + " convention", "", f"{self.params:,}", f"{self.macs:,}", "",
+                            f"{self.moved_bytes:,}")
         below = (f"arrays {self.array_bytes:,} bytes; activations {self.activations:,}, at most {self.peak_bytes:,} bytes at a "
                  f"time; {self.intensity:.1f} FLOP a byte moved")
         return "\n".join([*lines, "-" * len(head), total, below])
+
+
+def overview(summaries):
+    """The totals of several tables as lines of text: name -> Summary in, a line a network out; units as `Summary` has them.
+
+    >>> print(overview({"one layer": tc.cost.summary(tc.nn.Conv2d(8, 8, 3, padding=1, rng=0), (1, 8, 14, 14))}))
+    network    params     MACs  array bytes  activations  peak bytes  bytes moved  FLOP/byte
+    ----------------------------------------------------------------------------------------
+    one layer     584  112,896        2,336        1,568      12,544       14,880       15.3
+    """
+    units = dict.fromkeys(CONVENTIONS[s.convention].unit for s in summaries.values())
+    table = [["network", "params", "/".join(units), "array bytes", "activations", "peak bytes", "bytes moved", "FLOP/byte"]]
+    for name, s in summaries.items():
+        counts = s.params, s.macs, s.array_bytes, s.activations, s.peak_bytes, s.moved_bytes
+        table.append([name, *(f"{count:,}" for count in counts), f"{s.intensity:.1f}"])
+    wide = [max(map(len, column)) for column in zip(*table)]
+    lines = ["  ".join([line[0].ljust(wide[0]), *(cell.rjust(w) for cell, w in zip(line[1:], wide[1:]))]) for line in table]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
 def graph_of(model_or_graph, input_shape=None):

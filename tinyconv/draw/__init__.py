@@ -2,21 +2,26 @@
 
     canvas          panels, finish, save: an empty figure, its last touches, its file
     charts          pictures, history, accuracy_against_cost
+    comparing       landscape, shares: networks by two of their costs, and what a cost is made of
     distributions   histograms: numbers before and after
+    flows           channel_flow: which channels meet, step by step
     graphs          arrows, network: expressions and networks
-    layers          kernels, feature_maps, channel_dependency: filters, what they make of a picture, and what an output can see
+    layers          kernels, feature_maps, attention_maps, channel_dependency: filters, what they make of a picture, where
+                    attention looks, and what an output can see
     rooflines       roofline: layers under the limits of a machine
 
 Every function returns its figure; as the last value of a notebook's cell it shows itself.
 """
 from .canvas import finish, panels, save
 from .charts import accuracy_against_cost, history, pictures
+from .comparing import landscape, shares
 from .distributions import histograms
+from .flows import channel_flow
 from .graphs import arrows, network
-from .layers import channel_dependency, channel_paths, feature_maps, kernels
+from .layers import attention_maps, channel_dependency, channel_paths, feature_maps, kernels
 from .rooflines import roofline
 
 __all__ = [
-    "accuracy_against_cost", "arrows", "channel_dependency", "channel_paths", "feature_maps", "finish", "histograms", "history",
-    "kernels", "network", "panels", "pictures", "roofline", "save",
+    "accuracy_against_cost", "arrows", "attention_maps", "channel_dependency", "channel_flow", "channel_paths", "feature_maps",
+    "finish", "histograms", "history", "kernels", "landscape", "network", "panels", "pictures", "roofline", "save", "shares",
 ]

@@ -5,7 +5,7 @@ Matplotlib is imported inside the functions. Each returns its figure, which `dra
 from .canvas import COLOURS, finish, panels, sheet
 
 
-def _place(axes, points, labels, colours):
+def place_labels(axes, points, labels, colours):
     """Write each label beside its point, moving it until it covers neither another label nor a point."""
     figure = axes.figure
     figure.canvas.draw()
@@ -53,7 +53,7 @@ def accuracy_against_cost(rows, costs, title="Accuracy against cost"):
         axes.set_xlim(0, 1.28 * max(p[0] for p in points))
         finish(axes, title if axes is frames[0] else "", label, "test accuracy (%)")
     for axes, (key, label) in zip(frames, costs.items()):
-        _place(axes, [(row[key], 100 * row["accuracy"]) for row in rows], [row["name"] for row in rows], colours)
+        place_labels(axes, [(row[key], 100 * row["accuracy"]) for row in rows], [row["name"] for row in rows], colours)
     return figure
 
 

@@ -80,6 +80,39 @@ def feature_maps(graph, picture, layers=None, most=8, title=""):
     return figure
 
 
+def attention_maps(images, maps, title=""):
+    """Where attention looks: a column a picture, the picture above, below it a row for each map, its factors laid over the ink.
+
+    images: (N,C,H,W), uint8 or float in [0, 1]; maps: name -> factors (N,h,w) in [0, 1], of any h and w, drawn as large as the
+    picture. All maps share one scale, from 0 (blue) to 1 (red), shown at the right. Returns the figure.
+    Errors: ValueError for maps that are not one for each picture.
+
+    >>> images = tc.data.fashion("test")[0][:3]
+    >>> len(tc.draw.attention_maps(images, {"even": np.full((3, 7, 7), 0.5)}).axes)              # 2 rows of 3, and the scale
+    7
+    """
+    wrong = [f"{name} {np.shape(a)}" for name, a in maps.items() if np.ndim(a) != 3 or len(a) != len(images)]
+    if wrong or not maps:
+        raise ValueError(f"maps must hold factors ({len(images)},h,w), one for each picture, not {', '.join(wrong) or 'none'}")
+    n, (h, w) = len(images), images.shape[2:]
+    figure = sheet(0.95 * n + 1.7, 0.95 * (1 + len(maps)) + 0.35 * bool(title))
+    grid = figure.subplots(1 + len(maps), n, squeeze=False)
+    for j, image in enumerate(images):
+        ink = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
+        grid[0][j].imshow(ink, cmap="gray_r" if ink.ndim == 2 else None)
+        for axes, a in zip(grid[1:, j], maps.values()):
+            drawn = axes.imshow(a[j], cmap="RdYlBu_r", vmin=0, vmax=1, extent=(-0.5, w - 0.5, h - 0.5, -0.5))
+            axes.contour(ink if ink.ndim == 2 else ink.mean(axis=2), [0.5 * ink.max()], colors="#3d3d3d", linewidths=0.6)
+    for row, name in zip(grid, ("picture", *maps)):
+        row[0].text(-0.1, 0.5, name, transform=row[0].transAxes, ha="right", va="center", fontsize=8)
+        for axes in row:
+            axes.set_axis_off()
+    figure.colorbar(drawn, ax=grid[1:].ravel().tolist(), shrink=0.8, label="factor")
+    if title:
+        figure.suptitle(title, fontsize=11, x=0.01, ha="left")
+    return figure
+
+
 def channel_paths(graph):
     """How many ways lead from each input channel to each output channel: (F,C) float64, taps counted, 0 where none does.
 
