@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import functional as F
 from .. import nn
-from .building import Printed, begin_fan_out
+from .building import Printed, begin_fan_out, cut
 
 # channels and stride of each depthwise separable block: Table 1 of the paper
 TABLE = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1))
@@ -52,10 +52,10 @@ class MobileNetV1(nn.Module):
     def __init__(self, table, stem, num_classes, in_channels, width_mult, rng, block=nn.DepthwiseSeparable):
         super().__init__()
         rng = np.random.default_rng(rng)
-        c = max(1, int(stem * width_mult))
+        c = cut(stem, width_mult)
         features = [nn.conv_bn_act(in_channels, c, stride=2, activation=nn.ReLU, rng=rng)]
         for channels, stride in table:
-            f = max(1, int(channels * width_mult))
+            f = cut(channels, width_mult)
             features.append(block(c, f, stride=stride, rng=rng))
             c = f
         self.features = nn.Sequential(*features)
