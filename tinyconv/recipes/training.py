@@ -44,9 +44,8 @@ class Settings(NamedTuple):
     seed: int = 0
 
 
-SETTINGS = {
-    "mobilenet_v1_small": {"epochs": 50},
-}
+SETTINGS = {name: {"epochs": epochs} for name, epochs in (
+    ("mobilenet_v1_small", 60), ("mobilenet_v2_small", 35), ("shufflenet_v2_small", 50), ("resnet_small", 60), ("vgg16_small", 40))}
 
 
 def settings(network, **given):
