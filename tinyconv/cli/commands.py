@@ -94,7 +94,7 @@ def _add_train(commands):
         description="Trains a network on the embedded pictures of clothing (or other data), prints loss and accuracy after every "
                     "epoch and the test accuracy at the end, and writes one .safetensors file: the weights, and this command "
                     "with all its settings. For the five networks in the package the defaults are what they were trained "
-                    "with, a few minutes each on two cores.")
+                    "with, a few minutes each on one core.")
     add.add_argument("network", help="a name in tinyconv.models, such as mobilenet_v2_small")
     add.add_argument("--data", choices=("fashion", "mnist", "cifar10", "shapes"), help="what to learn (default fashion)")
     add.add_argument("--root", help="folder of the official files of mnist, cifar10, or all 70,000 of fashion")
@@ -107,7 +107,8 @@ def _add_train(commands):
             ("--batch-size", int, "pictures a step"), ("--lr", float, "highest learning rate of SGD, which falls to 0"),
             ("--weight-decay", float, "of SGD"), ("--label-smoothing", float, "share of each label spread over all classes"),
             ("--shift", int, "pixels, at most, by which pictures are shifted"),
-            ("--seed", int, "fixes weights, order and augmentation (default 0)")):
+            ("--seed", int, "fixes weights, order and augmentation (default 0)"),
+            ("--threads", int, "threads to compute with; another number may change the last bits (default: all cores)")):
         add.add_argument(option, type=kind, metavar="N" if kind is int else "X", help=words)
     add.add_argument("--flip", action=argparse.BooleanOptionalAction, help="mirror half of the pictures (default: but for mnist)")
     add.add_argument("--out", help="the file to write (default NETWORK.safetensors in this folder)")

@@ -2,8 +2,8 @@
 
 What is new: every convolution but the first is split into a depthwise 3x3 (each channel by itself) and a pointwise 1x1 (each
 pixel by itself). Where it sits: in all thirteen blocks (`nn.DepthwiseSeparable`). What it buys: 1/F + 1/K² of a standard
-convolution's MACs a layer. It carries over: the pair is in every light network since. It does have one fully connected layer,
-behind the pooling.
+convolution's MACs a layer, and where the rest is: 95 % of its MACs are pointwise, 3 % depthwise. It carries over: depthwise and
+pointwise layers are in all light networks that follow here. It does have one fully connected layer, behind the pooling.
 
 Two controls of the paper's tables say where the gain comes from: `mobilenet_v1_conv` has full 3x3 convolutions in place of the
 pairs (8.6 times the MACs, for one percent of accuracy [mem], Table 4), `mobilenet_v1_shallow` leaves five blocks out (as cheap

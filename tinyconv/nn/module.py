@@ -199,7 +199,8 @@ class Module:
         entries that are not finite.
         """
         if not isinstance(state, Mapping):
-            raise TypeError(f"state must be a dict of name -> array, not {type(state).__name__}; tinyconv.load reads one from a file")
+            raise TypeError(f"state must be a dict of name -> array, not {type(state).__name__}; "
+                            "tinyconv.load reads one from a file")
         own = {}
         for prefix, module in self.named_modules():
             for home in (module._parameters, module._buffers):
