@@ -35,7 +35,7 @@ def trained(tmp_path_factory):
 @pytest.mark.parametrize("given", [
     {}, {"epochs": 7, "lr": 1e-05, "flip": False}, {"data": "mnist", "root": "some folder/of mine", "flip": True},
     {"data": "shapes", "images": 500, "held_out": 100, "shift": 0, "seed": 12, "width": 0.3, "label_smoothing": 0.0,
-     "weight_decay": 0.0, "batch_size": 1}], ids=str)
+     "weight_decay": 0.0, "batch_size": 1, "threads": 3}], ids=str)
 def test_a_command_line_says_all_settings(given):
     """What `command` writes is parsed to the same settings, whatever the defaults are: none is left to them."""
     for network in ("resnet20", NETWORK):
@@ -51,6 +51,16 @@ def test_what_is_not_said_is_the_networks_own_setting(monkeypatch):
     usual = training.Settings("resnet20")
     assert s == usual._replace(epochs=77, lr=0.25) and training.settings("resnet32") == training.Settings("resnet32")
     assert usual.flip and not training.settings("resnet20", data="mnist", root=".").flip             # no mirrored digits
+
+
+@pytest.mark.small
+@pytest.mark.parametrize("name", models.PRETRAINED)
+def test_the_recorded_commands_are_the_defaults(name):
+    """What trained a network of the package is parsed to what `train NETWORK` does today: all pictures, the recorded seed."""
+    row = models.PRETRAINED[name]
+    s = from_line(row.command)
+    assert s == training.settings(name) == from_line(f"python -m tinyconv train {name}") and training.command(s) == row.command
+    assert s.seed == row.seed and s.images is None and s.held_out == 0 and s.data == "fashion" and s.root is None
 
 
 @pytest.mark.small
@@ -70,7 +80,8 @@ def test_the_defaults_are_said_once():
     ({"data": "shapes", "root": "."}, "data 'shapes' are drawn and have no root"),
     ({"epochs": 0}, "epochs must be at least 1, not 0"), ({"images": 0}, "images must be at least 1, not 0"),
     ({"batch_size": 0}, "batch_size must be at least 1, not 0"), ({"shift": -1}, "shift must be at least 0, not -1"),
-    ({"held_out": -1}, "held_out must be at least 0, not -1"), ({"seed": -1}, "seed must be at least 0, not -1")], ids=str)
+    ({"held_out": -1}, "held_out must be at least 0, not -1"), ({"seed": -1}, "seed must be at least 0, not -1"),
+    ({"threads": 0}, "threads must be at least 1, not 0")], ids=str)
 def test_bad_settings_are_named(given, message):
     with pytest.raises(ValueError, match=message):
         training.settings(**{"network": NETWORK, **given})
