@@ -154,4 +154,4 @@ def _run(s, out, progress, say):
 def made_with():
     """Versions and threads that the last bits of a training depend on."""
     return (f"Python {platform.python_version()}, numpy {np.__version__}, numba {metadata.version('numba')}, "
-            f"{kernels.get_num_threads()} threads")
+            f"threads {kernels.get_num_threads()}")
