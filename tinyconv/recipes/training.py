@@ -22,6 +22,7 @@ from .. import data, kernels, models, train
 from ..io import write_safetensors
 
 DATA = ("fashion", "mnist", "cifar10", "shapes")
+LEAST = {"images": 1, "held_out": 0, "epochs": 1, "batch_size": 1, "shift": 0, "seed": 0, "threads": 1}
 SHAPES = {"train": (10_000, 0), "test": (2_000, 1)}                                         # pictures and seed of the drawn ones
 
 
@@ -46,8 +47,8 @@ class Settings(NamedTuple):
 
 
 # one thread: sums are then added in the same order on machines with any number of cores
-SETTINGS = {name: {"epochs": epochs, "threads": 1} for name, epochs in (
-    ("mobilenet_v2_small", 30), ("mobilenet_v1_small", 60), ("shufflenet_v2_small", 50), ("resnet_small", 50), ("vgg16_small", 35))}
+EPOCHS = {"mobilenet_v2_small": 30, "mobilenet_v1_small": 60, "shufflenet_v2_small": 50, "resnet_small": 50, "vgg16_small": 35}
+SETTINGS = {name: {"epochs": epochs, "threads": 1} for name, epochs in EPOCHS.items()}
 
 
 def settings(network, **given):
@@ -70,7 +71,7 @@ def settings(network, **given):
         raise ValueError(f"data {s.data!r} needs root, the folder of its official files; in the package there is fashion")
     if s.data == "shapes" and s.root is not None:
         raise ValueError("data 'shapes' are drawn and have no root")
-    for name, least in (("images", 1), ("held_out", 0), ("epochs", 1), ("batch_size", 1), ("shift", 0), ("seed", 0), ("threads", 1)):
+    for name, least in LEAST.items():
         value = getattr(s, name)
         if value is not None and value < least:
             raise ValueError(f"{name} must be at least {least}, not {value}")
