@@ -104,4 +104,12 @@ class Shipped(NamedTuple):
 
 
 PRETRAINED = {
+    "mobilenet_v1_small": Shipped(
+        1823, "7466803435c5be6896bd8800a9a9c147e79acd82c8c3141eefccedb4d11b40df", 0,
+        "python -m tinyconv train mobilenet_v1_small --data fashion --width 1.0 --epochs 60 --batch-size 128 --lr "
+        "0.15 --weight-decay 0.0005 --label-smoothing 0.05 --shift 1 --flip --seed 0 --threads 1"),
+    "resnet_small": Shipped(
+        1845, "c9831d31eca73ac1ad407b5f9126feb6d4292741ef8a6fe481e76bf2471109b0", 0,
+        "python -m tinyconv train resnet_small --data fashion --width 1.0 --epochs 50 --batch-size 128 --lr 0.15 "
+        "--weight-decay 0.0005 --label-smoothing 0.05 --shift 1 --flip --seed 0 --threads 1"),
 }

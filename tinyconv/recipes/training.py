@@ -47,7 +47,7 @@ class Settings(NamedTuple):
 
 
 # one thread: sums are then added in the same order on machines with any number of cores
-EPOCHS = {"mobilenet_v2_small": 30, "mobilenet_v1_small": 60, "shufflenet_v2_small": 50, "resnet_small": 50, "vgg16_small": 35}
+EPOCHS = {"mobilenet_v2_small": 25, "mobilenet_v1_small": 60, "shufflenet_v2_small": 50, "resnet_small": 50, "vgg16_small": 30}
 SETTINGS = {name: {"epochs": epochs, "threads": 1} for name, epochs in EPOCHS.items()}
 
 
