@@ -80,6 +80,10 @@ def pretrained(name):
 
     It takes float32 (N,1,28,28) as `data.as_input` makes it, and gives scores of `data.CLASSES`. The file is compared with its
     SHA-256. Errors: ValueError naming those that there are; ValueError or FileNotFoundError for a damaged installation.
+
+    >>> model = tc.models.pretrained("resnet_small")
+    >>> type(model).__name__, model.training, tc.models.PRETRAINED["resnet_small"].seed
+    ('ResNet', False, 0)
     """
     if name not in PRETRAINED:
         raise ValueError(f"no trained network {name!r} in the package; there are {', '.join(PRETRAINED)} "
@@ -107,6 +111,10 @@ PRETRAINED = {
     "mobilenet_v1_small": Shipped(
         1823, "7466803435c5be6896bd8800a9a9c147e79acd82c8c3141eefccedb4d11b40df", 0,
         "python -m tinyconv train mobilenet_v1_small --data fashion --width 1.0 --epochs 60 --batch-size 128 --lr "
+        "0.15 --weight-decay 0.0005 --label-smoothing 0.05 --shift 1 --flip --seed 0 --threads 1"),
+    "shufflenet_v2_small": Shipped(
+        1834, "2d672f26977b8bc77140b2b6e2b504a4e7188d9c3901f35f80994b105d792e3d", 0,
+        "python -m tinyconv train shufflenet_v2_small --data fashion --width 1.0 --epochs 50 --batch-size 128 --lr "
         "0.15 --weight-decay 0.0005 --label-smoothing 0.05 --shift 1 --flip --seed 0 --threads 1"),
     "resnet_small": Shipped(
         1845, "c9831d31eca73ac1ad407b5f9126feb6d4292741ef8a6fe481e76bf2471109b0", 0,
