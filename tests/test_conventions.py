@@ -42,6 +42,16 @@ def test_totals_to_the_unit(name, size, convention, total):
     assert table(name, size).under(convention).macs == total
 
 
+def test_a_tools_total_taken_apart():
+    """Torch-Pruning's 1.822177768 G for ResNet-18: convolutions and the linear layer, BatchNorm, ReLU, both pools, one bias."""
+    rows, added = table("resnet18").under("ptflops_0_7_0").rows, {}
+    for row in rows:
+        added[row.kind] = added.get(row.kind, 0) + row.macs
+    assert added["conv2d"] + added["linear"] == 1_814_073_344 + 1_000 and added["batch_norm"] == 4_967_424
+    assert added["relu"] == 2_308_096 and added["max_pool2d"] + added["adaptive_avg_pool2d"] == 827_904
+    assert sum(added.values()) == 1_822_177_768
+
+
 @pytest.mark.parametrize("row", cost.TOOLS, ids=lambda row: f"{row.convention} {row.network}")
 def test_what_tools_print(row):
     """By the convention that the row names, and not by the next one."""
@@ -77,6 +87,8 @@ def test_squeeze_and_excitation_is_printed_with_its_products():
     assert s.macs == 3_860_488_192 and s.under("squeeze").macs - s.macs == 2 * 5_519_360
     added = sum(2 * n * c**2 // 16 for n, c in ((3, 256), (4, 512), (6, 1024), (3, 2048)))
     assert s.macs - table("resnet50_paper").macs == 2_514_944 == added
+    biases = sum(int(np.prod(row.inputs[2])) for row in s.rows if row.kind in ("conv2d", "linear") and row.inputs[2] is not None)
+    assert biases == 17_048 and s.params - table("resnet50_paper").params == 2_514_944 + 17_048 - 1_000
 
 
 # ---- rules, one by one --------------------------------------------------------------------------------------------------------
@@ -216,11 +228,35 @@ def test_erratum_of_mobilenet_v1_table_2():
     assert round(sum(macs.values()), 2) == 100.01 and round(sum(macs.values()) - 1.91 + 1.19, 2) == 99.29
 
 
+def test_a_row_that_cannot_be_reproduced():
+    """MobileNetV2 of width 1.4 in its paper, 585 M and 6.9 M [mem]: no convention makes either of this network; its authors'
+    later page has 582 M and 6.06 M, and these come out.
+    """
+    s = table("mobilenet_v2", width_mult=1.4)
+    assert 585 not in {round(s.under(name).macs / 1e6) for name in cost.CONVENTIONS} and round(s.params / 1e6, 1) != 6.9
+    assert (s.macs, s.params, s.params - s.norm_params) == (582_195_824, 6_108_776, 6_060_840)
+
+
+def test_full_convolutions_cost_mobilenet_v1_eight_and_a_half_times_as_much():
+    """Layer by layer 1/N + 1/9 is what the pairs leave of them; over the whole network 8.558 times less."""
+    assert round(table("mobilenet_v1_conv").macs / table("mobilenet_v1").macs, 3) == 8.558
+    names = "mobilenet_v1_conv", "mobilenet_v1"
+    full, pairs = ([row for row in table(name).rows if row.kind == "conv2d"][1:] for name in names)
+    assert len(full) == 13
+    for row, depthwise, pointwise in zip(full, pairs[::2], pairs[1::2], strict=True):
+        n = row.inputs[1][0]
+        assert (depthwise.macs + pointwise.macs) * 9 * n == row.macs * (9 + n)
+
+
 def test_two_conventions_of_the_same_authors():
-    """ShuffleNet's paper leaves the classifier out (143, 140, 137, 133, 137 M [mem]), its authors' later page counts it."""
+    """ShuffleNet's paper leaves the classifier out (143, 140, 137, 133, 137 M [mem]), its authors' later page counts it. Nor has
+    the classifier a bias here, as in their code; with one, parameters print as 1.53, 1.73, 1.87, 1.97 and 2.43 M.
+    """
     both = [(table("shufflenet_v1", groups=g).under("conv").macs, table("shufflenet_v1", groups=g).macs) for g in (1, 2, 3, 4, 8)]
     assert [round(alone / 1e6, 2) for alone, _ in both] == [142.5, 140.04, 136.5, 133.25, 136.83]
     assert [whole for _, whole in both] == [143_078_976, 140_836_512, 137_460_672, 134_339_776, 138_365_952]
+    params = [table("shufflenet_v1", groups=g).params for g in (1, 2, 3, 4, 8)]
+    assert [round((held + 1000) / 1e6, 2) for held in params] == [1.53, 1.73, 1.87, 1.97, 2.43]
 
 
 def test_megabytes_are_of_two_kinds():

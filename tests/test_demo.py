@@ -89,7 +89,7 @@ def test_wrong_commands_say_what_is_wrong(arguments, words, capsys):
     assert code == 2 and words in told and "Traceback" not in told
 
 
-@pytest.mark.parametrize("command", [[], ["demo"], ["summary"], ["verify"], ["warmup"]])
+@pytest.mark.parametrize("command", [[], ["demo"], ["summary"], ["train"], ["verify"], ["warmup"]])
 def test_help(command):
     """Every command explains itself, in a new process."""
     done = subprocess.run([sys.executable, "-m", "tinyconv", *command, "--help"], capture_output=True, text=True, timeout=60)

@@ -114,6 +114,28 @@ def test_a_checkpoint_that_does_not_fit_is_refused():
     assert all(np.array_equal(a, before[name]) for name, a in model.state_dict().items())
 
 
+@pytest.mark.small
+def test_a_checkpoint_with_a_damaged_head_is_refused_whole(tmp_path):
+    """Every byte of length and header changed, one at a time: a ValueError, and not a bit of the model has moved; or the header
+    still means the same (a space that fills it up), and all is loaded.
+    """
+    path, state = tmp_path / "a.safetensors", nn.conv_bn_act(1, 2, 1, rng=1).state_dict()
+    tc.save(path, state)
+    whole, model, loaded = path.read_bytes(), nn.conv_bn_act(1, 2, 1, rng=0), 0
+    before = {name: array.tobytes() for name, array in model.state_dict().items()}
+    header = len(whole) - sum(array.nbytes for array in state.values())
+    for place in range(header):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ (1, 16, 128)[place % 3]]) + whole[place + 1:])
+        try:
+            model.load_state_dict(tc.load(path))
+        except ValueError:
+            assert {name: array.tobytes() for name, array in model.state_dict().items()} == before, place
+        else:
+            assert all(np.array_equal(state[name], array) for name, array in model.state_dict().items()), place
+            model, loaded = nn.conv_bn_act(1, 2, 1, rng=0), loaded + 1
+    assert loaded <= 7 and header > 300
+
+
 # ---- widths and resolutions -------------------------------------------------------------------------------------------------
 
 # width: (MACs, parameters); what is printed of them stands in PRINTED
@@ -229,7 +251,9 @@ def test_small_forms(name):
     (lambda: models.network("resnet81"), ValueError, "unknown network 'resnet81'; did you mean resnet18"),
     (lambda: models.network("nothing like it"), ValueError, "unknown network 'nothing like it'; there are alexnet, alexnet_p"),
     (lambda: models.squeezenet_small(width_mult=0), ValueError, "width_mult must be a positive number, not 0"),
-    (lambda: models.mobilenet_v2_small(width_mult=-1.0), ValueError, "channels must be above 0 .is width_mult.., not -16.0"),
+    (lambda: models.mobilenet_v1_small(width_mult=-1.0), ValueError, "width_mult must be a positive number, not -1.0"),
+    (lambda: models.mobilenet_v2_small(width_mult=-1.0), ValueError, "channels must be above 0 and finite .* not -16.0"),
+    (lambda: models.mnasnet1_0(width_mult=float("inf")), ValueError, "channels must be above 0 and finite"),
     (lambda: models.resnet_small(num_classes=0), ValueError, "out_features must be an integer of at least 1, not 0"),
     (lambda: models.resnet_small(in_channels=1.5), ValueError, "in_channels must be an integer of at least 1, not 1.5"),
     (lambda: models.squeezenet_small(dropout=1.0), ValueError, r"p must lie in \[0, 1\), not 1.0"),

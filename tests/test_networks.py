@@ -1,12 +1,14 @@
 """The networks at work: a reduced member of each family learns, attention is added where it is asked for, and every page's claims
 in numbers come out of the library itself. (That each runs as a graph bit for bit: test_graph.py.)
 """
+import re
+
 import numpy as np
 import pytest
 import reduced
 
 import tinyconv as tc
-from tinyconv import cost, data, models, nn
+from tinyconv import cost, data, formulas, models, nn
 from tinyconv.recipes import exercising
 
 @pytest.fixture(scope="module")
@@ -67,6 +69,53 @@ def test_what_the_pages_say_it_buys():
     assert round(macs["mobilenet_v1_conv"] / macs["mobilenet_v1"], 1) == 8.6
     assert round(macs["efficientnet_b0"] / macs["resnet50"], 1) == 0.1
     assert round(params["efficientnet_b0"] / params["resnet50"], 1) == 0.2
+    assert _macs(nn.InvertedResidual(64, 64, 1, 6, rng=0), 1, 64, 2, 2) == 4 * 52_608
+    assert _macs(nn.Conv2d(384, 384, 3, padding=1, bias=False, rng=0), 1, 384, 2, 2) == 4 * 1_327_104
+    for layers, kernel, share in ((2, 5, 18 / 25), (3, 7, 27 / 49)):                        # VGG's stacks, for equal channels
+        stacked, large = (formulas.conv2d_params(64, 64, k, bias=False) for k in (3, kernel))
+        assert layers * stacked / large == share
+    assert formulas.conv2d_geometry((1, 1, 7, 7), (1, 1, 7, 7)).oh == 1 == 7 - 3 * 2                      # three of 3x3 see 7x7
+    assert [4 * width[1.0][1] for width in (models.shufflenetv1.WIDTHS[1], models.shufflenetv1.WIDTHS[3])] == [576, 960]
+
+
+def test_what_the_pages_say_of_depthwise_layers():
+    """Their share of the MACs and of the bytes that convolutions and linear layers move; how many have 5x5 kernels; and which
+    networks have them, and which have shortcuts.
+    """
+    def rows(name):
+        with nn.init.undrawn():
+            found = cost.summary(models.network(name)(), (1, 3, 224, 224)).rows
+        return [row for row in found if row.kind in ("conv2d", "linear")], sum(row.kind == "add" for row in found)
+
+    def share(convs, chosen, field):
+        return round(sum(getattr(row, field) for row in chosen) / sum(getattr(row, field) for row in convs), 2)
+    light = {"shufflenet_v1": 13, "mobilenet_v2": 10, "mobilenet_v3_large": 10, "mnasnet1_0": 10, "efficientnet_b0": 9,
+             "mobilenet_v1": 0, "shufflenet_v2_paper": 0}
+    for name, shortcuts in light.items():
+        convs, adds = rows(name)
+        depthwise = [row for row in convs if row.kind == "conv2d" and row.attributes["groups"] == row.inputs[1][0] > 1]
+        pointwise = [row for row in convs if row.kind == "conv2d" and row.inputs[1][2:] == (1, 1)]
+        assert adds == shortcuts and len(depthwise) > 10 and len(pointwise) > 10, name
+        if name == "mobilenet_v1":
+            assert (share(convs, pointwise, "macs"), share(convs, depthwise, "macs")) == (0.95, 0.03)
+        if name == "efficientnet_b0":
+            assert (share(convs, depthwise, "macs"), share(convs, depthwise, "moved_bytes")) == (0.09, 0.33)
+        if name == "mnasnet1_0":
+            assert (sum(row.inputs[1][2:] == (5, 5) for row in depthwise), len(depthwise)) == (10, 17)
+
+
+@pytest.mark.parametrize("page", models._PAGES, ids=lambda page: page.__name__.rpartition(".")[2])
+def test_every_page_answers_five_questions(page):
+    """What is new, where it sits, what it buys in numbers, whether it carries over, and which block it is: one that the
+    page's first network really has.
+    """
+    text = " ".join(page.__doc__.split())
+    answers = re.split(r"What (?:is|was) new: |Where (?:it|they) sits?: |What it buys|It carries over", text)
+    assert len(answers) == 5 and re.search(r"\d", answers[3])
+    with nn.init.undrawn():
+        model = next(build for build in models.NETWORKS.values() if build.__module__ == page.__name__)()
+    kinds = {type(module).__name__ for module in model.modules()}
+    assert kinds & set(re.findall(r"`(?:nn\.)?([A-Z]\w+)`", answers[2])), answers[2]
 
 
 def test_the_two_shufflenets_v2_are_different_networks():

@@ -290,6 +290,10 @@ def test_a_state_travels(tmp_path):
     (lambda s: s.update({"head.bias": np.ones(3, int)}), "head.bias: int64, should be float32"),
     (lambda s: s.update({"head.bias": np.array([1, np.nan, 2], np.float32)}), "head.bias: holds NaN or infinities"),
     (lambda s: s.update({"stem.1.running_var": np.full(4, np.inf)}), "stem.1.running_var: holds NaN or infinities"),
+    (lambda s: s.update({"head.bias": np.full(3, 1e39)}), "head.bias: holds numbers too large for float32"),
+    (lambda s: s.update({"head.bias": [[1.0], [2.0, 3.0]]}), "head.bias: no array"),
+    (lambda s: s.update({"head.bias": np.array([None] * 3)}), "head.bias: object, should be float32"),
+    (lambda s: s.update({7: np.ones(3)}), "7: unexpected"),
 ])
 def test_a_state_that_does_not_fit_changes_nothing(change, message):
     net = Net(0)
@@ -297,7 +301,23 @@ def test_a_state_that_does_not_fit_changes_nothing(change, message):
     change(state)
     with pytest.raises(ValueError, match=f"this state does not fit Net: .*{message}"):
         net.load_state_dict(state)
-    assert all(np.array_equal(before[name], array) for name, array in net.state_dict().items())
+    assert all(before[name].tobytes() == array.tobytes() for name, array in net.state_dict().items())
+
+
+def test_integers_that_do_not_fit_are_refused():
+    """A buffer of int8 takes int64 numbers that are int8 numbers, and no others: 200 would become -56."""
+    net = nn.Module()
+    net.register_buffer("codes", np.zeros(2, np.int8))
+    net.load_state_dict({"codes": np.array([-128, 127])})
+    with pytest.raises(ValueError, match="codes: holds numbers too large for int8"):
+        net.load_state_dict({"codes": np.array([0, 200])})
+    assert net.codes.tolist() == [-128, 127] and net.codes.dtype == np.int8
+
+
+@pytest.mark.parametrize("state", [None, "net.safetensors", [("scale", 1)]])
+def test_a_state_that_is_no_dict_is_refused(state):
+    with pytest.raises(TypeError, match=f"state must be a dict of name -> array, not {type(state).__name__}; tinyconv.load"):
+        Net(0).load_state_dict(state)
 
 
 def test_all_faults_are_listed_at_once():

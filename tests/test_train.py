@@ -286,7 +286,7 @@ def test_progress_is_one_line_an_epoch_where_there_is_no_terminal(capsys):
     out, err = capsys.readouterr()
     lines = err.splitlines()
     assert out == "" and len(lines) == 2 and lines[0].startswith("epoch 1/2  loss ")
-    assert " test " in lines[1] and lines[1].endswith(" s")
+    assert " validation " in lines[1] and lines[1].endswith(" s")
     _fit(_model())
     assert capsys.readouterr() == ("", "")
 

@@ -94,7 +94,7 @@ def fit(model, images, labels, epochs=10, batch_size=64, lr=0.1, momentum=0.9, w
             row["val_accuracy"] = accuracy(model, *validation)
         history.append(row)
         if progress:
-            told = f"  test {row['val_accuracy']:.4f}" if validation is not None else ""
+            told = f"  validation {row['val_accuracy']:.4f}" if validation is not None else ""
             _line(f"epoch {epoch}/{epochs}  loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}{told}  {row['seconds']:.1f} s",
                   end="\n")
         if (keep_best or checkpoint) and history.best is row:

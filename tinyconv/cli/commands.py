@@ -1,4 +1,4 @@
-"""What can be said on the command line: demo, summary, verify, warmup."""
+"""What can be said on the command line: demo, summary, train, verify, warmup."""
 import argparse
 import os
 import sys
@@ -69,6 +69,12 @@ def _summary(options):
     print(f"{options.network} on {'x'.join(map(str, shape))}\n\n{table}")
 
 
+def _train(options):
+    from ..recipes import training
+    given = {name: getattr(options, name) for name in training.Settings._fields if name != "network"}
+    training.run(training.settings(options.network, **given), out=options.out)
+
+
 def _verify(options):
     from ..recipes import verifying
     return int(not all(line.equal for line in verifying.run(options.full)))
@@ -107,6 +113,7 @@ def parser():
                      help="or N,C,H,W (default: the picture of its published counts, 3,224,224 for most; small forms 1,28,28)")
     add.add_argument("--convention", default="paper", metavar="NAME", help="which operations count (default paper): see below")
     add.set_defaults(run=_summary)
+    _add_train(commands)
     add = commands.add_parser("verify", help="every count three times: by formula, executed, as published",
                               description="Prints for every network, algorithm and transform: formula, executed, published, "
                                           "equal or not; half a minute. Exit code 1 if anything is not equal.")
@@ -117,6 +124,34 @@ def parser():
                               description="Runs one small training step and one integer network; compiled kernels are kept in the cache folder.")
     add.set_defaults(run=_warmup)
     return top
+
+
+def _add_train(commands):
+    """`train` and its options, each called as in `recipes.training.Settings`; what is not given is the network's own setting."""
+    add = commands.add_parser(
+        "train", help="train a network; the settings of those in the package are the defaults",
+        description="Trains a network on the embedded pictures of clothing (or other data), prints loss and accuracy after every "
+                    "epoch and the test accuracy at the end, and writes one .safetensors file: the weights, and this command "
+                    "with all its settings. For the five networks in the package the defaults are what they were trained "
+                    "with, a few minutes each on one core.")
+    add.add_argument("network", help="a name in tinyconv.models, such as mobilenet_v2_small")
+    add.add_argument("--data", choices=("fashion", "mnist", "cifar10", "shapes"), help="what to learn (default fashion)")
+    add.add_argument("--root", help="folder of the official files of mnist, cifar10, or all 70,000 of fashion")
+    add.add_argument("--images", type=int, metavar="N", help="only the first N training pictures (default all)")
+    add.add_argument("--held-out", type=int, metavar="N",
+                     help="set the last N training pictures aside, and print the accuracy on them after every epoch, not that on "
+                          "the test pictures (default 0)")
+    for option, kind, words in (
+            ("--width", float, "multiplier of all channels (default 1)"), ("--epochs", int, "times through the pictures"),
+            ("--batch-size", int, "pictures a step"), ("--lr", float, "highest learning rate of SGD, which falls to 0"),
+            ("--weight-decay", float, "of SGD"), ("--label-smoothing", float, "share of each label spread over all classes"),
+            ("--shift", int, "pixels, at most, by which pictures are shifted"),
+            ("--seed", int, "fixes weights, order and augmentation (default 0)"),
+            ("--threads", int, "threads to compute with; another number may change the last bits (default: all cores)")):
+        add.add_argument(option, type=kind, metavar="N" if kind is int else "X", help=words)
+    add.add_argument("--flip", action=argparse.BooleanOptionalAction, help="mirror half of the pictures (default: but for mnist)")
+    add.add_argument("--out", help="the file to write (default NETWORK.safetensors in this folder)")
+    add.set_defaults(run=_train)
 
 
 def main(arguments=None):
@@ -135,7 +170,7 @@ def main(arguments=None):
     except BrokenPipeError:                                                            # `… | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, ArithmeticError, OSError) as error:
         print(f"tinyconv {options.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -6,7 +6,8 @@
                  "size"): convolution and linear layers, padding taps counted
     PRINTED      what papers, authors and torchvision print, row by row, with the convention and the rounding (`building.Printed`)
 
-Small forms (`…_small`) take one channel of 28x28 or 32x32 unless told otherwise, and are there to be trained.
+Small forms (`…_small`) take one channel of 28x28 or 32x32 unless told otherwise, and are there to be trained. Five of them are
+in the package trained, `pretrained(name)`; PRETRAINED says how, and how good they are.
 """
 import difflib
 
@@ -58,6 +59,7 @@ from .shufflenetv2 import (
     shufflenet_v2_x2_0,
 )
 from .squeezenet import SqueezeNet, squeezenet1_0, squeezenet1_1, squeezenet_small
+from .trained import PRETRAINED, Trained, pretrained, read_trained
 from .vgg import VGG, vgg16, vgg16_bn, vgg16_small, vgg19, vgg19_bn
 
 NETWORKS = {f.__name__: f for f in (
@@ -105,7 +107,8 @@ def input_shape(name):
 
 
 __all__ = [
-    "AlexNet", "EfficientNet", "MnasNet", "MobileNetV1", "MobileNetV2", "MobileNetV3", "NETWORKS", "PRINTED", "PUBLISHED",
-    "ResNet", "ShuffleNetV1", "ShuffleNetV2", "SqueezeNet", "VGG", "compound_scaling", "input_shape", "network",
+    "AlexNet", "EfficientNet", "MnasNet", "MobileNetV1", "MobileNetV2", "MobileNetV3", "NETWORKS", "PRETRAINED", "PRINTED",
+    "PUBLISHED", "ResNet", "ShuffleNetV1", "ShuffleNetV2", "SqueezeNet", "Trained", "VGG", "compound_scaling", "input_shape",
+    "network", "pretrained", "read_trained",
     *NETWORKS,
 ]

@@ -46,8 +46,8 @@ def make_divisible(channels, divisor=8):
     >>> make_divisible(33), make_divisible(26.0), make_divisible(3)
     (32, 24, 8)
     """
-    if not channels > 0:
-        raise ValueError(f"channels must be above 0 (is width_mult?), not {channels}")
+    if not 0 < channels < float("inf"):
+        raise ValueError(f"channels must be above 0 and finite (is width_mult?), not {channels}")
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded
 
@@ -58,9 +58,23 @@ def scaled(channels, width_mult, divisor=1):
     >>> scaled(64, 1.0), scaled(64, 0.3), scaled(58, 0.25, 2), scaled(3, 0.01)
     (64, 19, 14, 1)
     """
+    _check_width(width_mult)
+    return divisor * max(1, round(channels * width_mult / divisor))
+
+
+def cut(channels, width_mult):
+    """width_mult times `channels`, digits behind the point cut off, at least one of them. Errors: ValueError.
+
+    >>> cut(64, 1.0), cut(64, 0.3), cut(3, 0.01)
+    (64, 19, 1)
+    """
+    _check_width(width_mult)
+    return max(1, int(channels * width_mult))
+
+
+def _check_width(width_mult):
     if not 0 < width_mult < float("inf"):
         raise ValueError(f"width_mult must be a positive number, not {width_mult}")
-    return divisor * max(1, round(channels * width_mult / divisor))
 
 
 def begin_fan_out(model, rng):

@@ -1,9 +1,9 @@
 """MnasNet-B1 (Tan, Chen, Pang, Vasudevan, Sandler, Howard, Le: "MnasNet: platform-aware neural architecture search", CVPR 2019).
 
 What is new: the search's reward is accuracy times (milliseconds on a phone / target)^-0.07 [mem], and every stage may differ in
-kernel, expansion and depth. Where it sits: the result is a table of inverted residuals, B1 the one without squeeze-excitation.
-What it buys: 314 MMACs and 4.4 M parameters, MobileNetV2's size, with 5x5 kernels where planes are small. It carries over: its
-search space and block are MobileNetV3's and EfficientNet's.
+kernel, expansion and depth. Where it sits: the result is a table of inverted residuals (`MnasBlock`), B1 the one without
+squeeze-excitation. What it buys: 314 MMACs and 4.4 M parameters, MobileNetV2's size, with 5x5 kernels in 10 of 17 depthwise
+layers. It carries over: its search space and block are MobileNetV3's and EfficientNet's.
 
 Names and shapes of parameters are torchvision's, and so is BatchNorm's momentum of 0.0003.
 """

@@ -2,8 +2,8 @@
 
 What is new: every convolution but the first is split into a depthwise 3x3 (each channel by itself) and a pointwise 1x1 (each
 pixel by itself). Where it sits: in all thirteen blocks (`nn.DepthwiseSeparable`). What it buys: 1/F + 1/K² of a standard
-convolution's MACs a layer. It carries over: the pair is in every light network since. It does have one fully connected layer,
-behind the pooling.
+convolution's MACs a layer, and where the rest is: 95 % of its MACs are pointwise, 3 % depthwise. It carries over: depthwise and
+pointwise layers are in all light networks that follow here. It does have one fully connected layer, behind the pooling.
 
 Two controls of the paper's tables say where the gain comes from: `mobilenet_v1_conv` has full 3x3 convolutions in place of the
 pairs (8.6 times the MACs, for one percent of accuracy [mem], Table 4), `mobilenet_v1_shallow` leaves five blocks out (as cheap
@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import functional as F
 from .. import nn
-from .building import Printed, begin_fan_out
+from .building import Printed, begin_fan_out, cut
 
 # channels and stride of each depthwise separable block: Table 1 of the paper
 TABLE = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1))
@@ -52,10 +52,10 @@ class MobileNetV1(nn.Module):
     def __init__(self, table, stem, num_classes, in_channels, width_mult, rng, block=nn.DepthwiseSeparable):
         super().__init__()
         rng = np.random.default_rng(rng)
-        c = max(1, int(stem * width_mult))
+        c = cut(stem, width_mult)
         features = [nn.conv_bn_act(in_channels, c, stride=2, activation=nn.ReLU, rng=rng)]
         for channels, stride in table:
-            f = max(1, int(channels * width_mult))
+            f = cut(channels, width_mult)
             features.append(block(c, f, stride=stride, rng=rng))
             c = f
         self.features = nn.Sequential(*features)

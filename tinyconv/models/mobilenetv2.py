@@ -2,8 +2,10 @@
 
 What is new: the block is turned inside out. The wide part is in the middle, where a depthwise convolution makes it cheap; the
 narrow ends carry the residual, and the last 1x1 convolution has no activation, for ReLU on few channels loses what it sets to
-zero. Where it sits: in every stage (`nn.InvertedResidual`). What it buys: `tinyconv.cost.summary` counts it, layer by layer. It
-carries over: V3, MnasNet and EfficientNet are built of the same block.
+zero. Where it sits: in every stage (`nn.InvertedResidual`). What it buys: 301 MMACs and 3.5 M parameters where V1 has 569 and
+4.2; 16 to 320 channels between blocks, where V1 has 64 to 1024, and what is six times as wide lives within a block only. A block
+of 64 channels costs 52,608 MACs a pixel, one 3x3 convolution on its 384 inner channels 1,327,104. It carries over: V3, MnasNet
+and EfficientNet are built of the same block.
 
 Names and shapes of parameters are torchvision's. The small form takes 28x28 or 32x32 pictures: the same block, fewer stages, a
 first convolution of stride 2, planes of 14x14 and 7x7 behind it.

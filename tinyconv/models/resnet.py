@@ -4,7 +4,8 @@ What is new: a block adds what it computes to its input, y = F(x) + x, so that d
 identity and gradients reach every layer undiminished. Where it sits: around every two 3x3 convolutions (`nn.BasicBlock`) or
 around 1x1, 3x3, 1x1 (`nn.Bottleneck`, whose 3x3 runs on a quarter of the channels). What it buys: 34 layers for 3.66 GMACs
 where VGG-19 needs 19.6; a bottleneck of 256 channels costs 69,632 MACs a pixel, two 3x3 convolutions on them 1,179,648. It
-carries over: every later network of this room keeps the shortcut.
+carries over: ShuffleNet, MobileNetV2 and V3, MnasNet and EfficientNet add shortcuts (MobileNetV2 ten of them), MobileNetV1 and
+ShuffleNet V2 do without an addition.
 
 Two forms of the deep ones: torchvision's ResNet-50/101/152 stride in the 3x3 convolution, the paper's in the first 1x1
 (`resnet50_paper`, …). Names and shapes of parameters are torchvision's. For pictures of 32x32 there are the paper's CIFAR

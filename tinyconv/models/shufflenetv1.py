@@ -4,7 +4,7 @@
 What is new: 1x1 convolutions are grouped too, which divides their MACs by G, and a fixed permutation of the channels, the
 shuffle, lets the groups see each other. Where it sits: between the first 1x1 and the depthwise convolution of every unit
 (`nn.ShuffleUnitV1`). What it buys: for the same 140 MMACs, 960 channels at the end with three groups where one group affords
-576. It carries over: V2 kept the shuffle and gave up the groups, whose memory traffic costs more time than they save.
+576. It carries over: V2 kept the shuffle and gave up the groups, having measured what their memory traffic costs.
 
 The table gives every G its own widths, such that all cost about 140 MMACs. The paper's figures leave the linear layer out, its
 authors' later ones count it (Table 8 of V2, and their README): two conventions of the same people. The linear layer has no

@@ -4,6 +4,7 @@ Names follow the attributes, joined by dots: `features.0.weight`. They are the k
 graph. Parameters are trained; buffers (running statistics) travel with them but are not.
 """
 import copy
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -197,32 +198,30 @@ class Module:
         are let be. Returns (missing, unexpected). Errors: ValueError naming every missing, unexpected or misshapen entry, and
         entries that are not finite.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"state must be a dict of name -> array, not {type(state).__name__}; "
+                            "tinyconv.load reads one from a file")
         own = {}
         for prefix, module in self.named_modules():
             for home in (module._parameters, module._buffers):
                 own.update({(f"{prefix}.{key}" if prefix else key): (home, key)
                             for key, value in home.items() if value is not None})
-        given = {name: value for name, value in state.items() if name.rpartition(".")[2] != "num_batches_tracked"}
+        given = {name: value for name, value in state.items() if str(name).rpartition(".")[2] != "num_batches_tracked"}
         missing, unexpected = [n for n in own if n not in given], [n for n in given if n not in own]
         wrong = [f"{n}: missing" for n in missing] + [f"{n}: unexpected" for n in unexpected] if strict else []
+        fitting = {}
         for name in own.keys() & given.keys():
             home, key = own[name]
-            held = home[key].data if isinstance(home[key], Tensor) else home[key]
-            array = np.asarray(given[name])
-            if array.shape != held.shape:
-                wrong.append(f"{name}: shape {array.shape}, should be {held.shape}")
-            elif array.dtype.kind != held.dtype.kind:
-                wrong.append(f"{name}: {array.dtype}, should be {held.dtype}")
-            elif array.dtype.kind == "f" and not np.isfinite(array).all():
-                wrong.append(f"{name}: holds NaN or infinities")
+            fitting[name] = _fitting(given[name], home[key].data if isinstance(home[key], Tensor) else home[key])
+        wrong += [f"{name}: {said}" for name, said in fitting.items() if isinstance(said, str)]
         if wrong:
             raise ValueError(f"this state does not fit {type(self).__name__}: " + "; ".join(sorted(wrong)))
-        for name in own.keys() & given.keys():
+        for name, array in fitting.items():
             home, key = own[name]
             if isinstance(home[key], Tensor):
-                home[key].data = np.array(given[name], home[key].dtype, order="C")
+                home[key].data = array
             else:
-                home[key] = np.array(given[name], home[key].dtype, order="C")
+                home[key] = array
         return missing, unexpected
 
     def describe(self):
@@ -234,6 +233,25 @@ class Module:
         if not inner:
             return f"{type(self).__name__}({self.describe()})"
         return f"{type(self).__name__}(\n  " + "\n  ".join(inner) + "\n)"
+
+
+def _fitting(value, held):
+    """`value` as an array of its own that can take the place of `held`, or in words why it cannot."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError):
+        return "no array"
+    if array.shape != held.shape:
+        return f"shape {array.shape}, should be {held.shape}"
+    if array.dtype.kind != held.dtype.kind:
+        return f"{array.dtype}, should be {held.dtype}"
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        return "holds NaN or infinities"
+    with np.errstate(over="ignore"):
+        fitted = np.array(array, held.dtype, order="C")
+    if not (np.isfinite(fitted).all() if array.dtype.kind == "f" else np.array_equal(fitted, array)):
+        return f"holds numbers too large for {held.dtype}"
+    return fitted
 
 
 def _add(home, name, module):
