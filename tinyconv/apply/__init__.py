@@ -6,7 +6,8 @@ finetune and distill train what came out.
 from .distillation import distill
 from .finetuning import finetune
 from .low_rank import lowrank
-from .pruning import group_scores, prune, sparsify
+from .pruning import chosen_groups, group_scores, prune, random_groups, sparsify
 from .quantization import INTEGER, calibrate, quantize
 
-__all__ = ["INTEGER", "calibrate", "distill", "finetune", "group_scores", "lowrank", "prune", "quantize", "sparsify"]
+__all__ = ["INTEGER", "calibrate", "chosen_groups", "distill", "finetune", "group_scores", "lowrank", "prune", "quantize",
+           "random_groups", "sparsify"]
