@@ -136,8 +136,8 @@ CASES = {
                            (2, 4, 4), 6 + 3),
     "squeeze-excitation": (lambda: Wired(attended, a=conv(2, 6), norm=norm(6), attention=nn.SqueezeExcitation(6, 3, rng=0),
                                          b=conv(6, 4)), (2, 4, 4), 6 + 3),
-    "softmax over channels": (lambda: Wired(attended, a=conv(2, 6), norm=norm(6), attention=nn.SoftmaxChannelAttention(6, 3, rng=0),
-                                            b=conv(1, 4)), (2, 4, 4), 3),                # the six compete: none can go alone
+    "softmax over channels": (lambda: Wired(attended, a=conv(2, 6), norm=norm(6), b=conv(1, 4),
+                                            attention=nn.SoftmaxChannelAttention(6, 3, rng=0)), (2, 4, 4), 3),                # the six compete: none can go alone
     "spatial attention": (lambda: Wired(attended, a=conv(2, 6), norm=norm(6), attention=nn.SpatialAttention(rng=0), b=conv(6, 4)),
                           (2, 4, 4), 6),
     "CBAM": (lambda: Wired(attended, a=conv(2, 6), norm=norm(6), attention=nn.CBAM(6, 3, rng=0), b=conv(6, 4)), (2, 4, 4), 6 + 3),
@@ -319,9 +319,9 @@ def test_removed_is_masked_within_rounding_in_fast_mode(name):
         before = homes[node.outputs[0]]
         layer = before.op in ("conv2d", "linear") and before.inputs[1] in g.arrays()
         terms = g.array(before.inputs[1])[0].size + 1 if layer else 100
-        if before.op == "mean":                                              # its sum and its division are bounded together
-            arguments = [values[before.inputs[0]]]
-        limit = bound(before if before.op == "mean" else node, arguments, terms)
+        if before.op == "mean" != node.op:                                   # its sum and its division are bounded together
+            node, arguments = before, [values[before.inputs[0]]]
+        limit = bound(node, arguments, terms)
         for output in node.outputs[:1] if node.op == "batch_norm" else node.outputs:
             error = np.abs(results[output].astype(np.float64) - known[output])
             assert (error <= limit).all(), (node.op, output, float(error.max()))

@@ -119,7 +119,8 @@ def random_groups(coupling, ratio, rng):
     """round(ratio · n) of the coupling's groups at random, as roots; those that a value cannot do without are passed over, so
     that at a high ratio fewer may go. For masks that favour nothing; the control of `prune` is criterion="random".
 
-    >>> coupling = tc.graph.couple(tc.trace(tc.nn.Sequential(tc.nn.Conv2d(1, 6, 3, rng=0), tc.nn.Conv2d(6, 2, 1, rng=0)), (1, 1, 5, 5)))
+    >>> g = tc.trace(tc.nn.Sequential(tc.nn.Conv2d(1, 6, 3, rng=0), tc.nn.Conv2d(6, 2, 1, rng=0)), (1, 1, 5, 5))
+    >>> coupling = tc.graph.couple(g)
     >>> len(coupling.groups), len(tc.apply.random_groups(coupling, 0.5, np.random.default_rng(0)))
     (6, 3)
     """

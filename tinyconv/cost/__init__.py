@@ -19,7 +19,7 @@ from .roofline import Placed, Placement, place
 from .table import Row, Summary, macs, params, summary
 
 __all__ = [
-    "CONVENTIONS", "Convention", "Cost", "Energy", "Executed", "Live", "Placed", "Placement", "Remaining", "Row", "Summary", "TOOLS",
-    "closed_form", "convention", "count", "execute", "joules", "live", "macs", "params", "peak", "place", "row_on_ones", "summary",
-    "without",
+    "CONVENTIONS", "Convention", "Cost", "Energy", "Executed", "Live", "Placed", "Placement", "Remaining", "Row", "Summary",
+    "TOOLS", "closed_form", "convention", "count", "execute", "joules", "live", "macs", "params", "peak", "place", "row_on_ones",
+    "summary", "without",
 ]
