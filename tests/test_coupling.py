@@ -15,8 +15,10 @@ from tinyconv import functional as F
 from tinyconv import formulas, graph, nn
 from tinyconv.apply import INTEGER, random_groups
 from tinyconv.formulas.geometry import conv2d_geometry
+from tinyconv.graph import removal
 from tinyconv.kernels import select
 from tinyconv.ops import TABLE, lookup
+from tinyconv.recipes.shrinking import traced
 
 RATIOS = (0.25, 0.5, 0.8)
 U = 2.0 ** -24                                                   # unit roundoff of float32
@@ -137,7 +139,7 @@ CASES = {
     "squeeze-excitation": (lambda: Wired(attended, a=conv(2, 6), norm=norm(6), attention=nn.SqueezeExcitation(6, 3, rng=0),
                                          b=conv(6, 4)), (2, 4, 4), 6 + 3),
     "softmax over channels": (lambda: Wired(attended, a=conv(2, 6), norm=norm(6), b=conv(1, 4),
-                                            attention=nn.SoftmaxChannelAttention(6, 3, rng=0)), (2, 4, 4), 3),                # the six compete: none can go alone
+                                            attention=nn.SoftmaxChannelAttention(6, 5, rng=0)), (2, 4, 4), 5),                # the six compete: none can go alone
     "spatial attention": (lambda: Wired(attended, a=conv(2, 6), norm=norm(6), attention=nn.SpatialAttention(rng=0), b=conv(6, 4)),
                           (2, 4, 4), 6),
     "CBAM": (lambda: Wired(attended, a=conv(2, 6), norm=norm(6), attention=nn.CBAM(6, 3, rng=0), b=conv(6, 4)), (2, 4, 4), 6 + 3),
@@ -187,10 +189,8 @@ def case(name):
         model = model()
     else:
         model, shape = reduced.member(name, num_classes=4)
-    g = tc.trace(model, (1, *shape), check=False)
-    rng = np.random.default_rng(1)
-    moved = {n: rng.uniform(0.5, 1.5, a.shape).astype(a.dtype) for n, a in g.buffers.items()}
-    return g.with_arrays(moved), rng.standard_normal((2, *shape)).astype(np.float32)
+    x = np.random.default_rng(1).standard_normal((8, *shape)).astype(np.float32)
+    return traced(model, x), x[:2]
 
 
 def kept_masks(coupling, gone):
@@ -239,14 +239,17 @@ def test_as_many_groups_as_counted_by_hand(name):
 @pytest.mark.parametrize("ratio", RATIOS)
 @pytest.mark.parametrize("name", SMALL)
 def test_removed_is_masked_bit_for_bit_and_costs_the_closed_form(name, ratio):
-    """Plain kernels, end to end; MACs and parameters against kept counts; no layer empty; kept numbers keep their bits."""
+    """Plain kernels, end to end, of networks whose results do depend on what goes; MACs and parameters against kept counts; no
+    layer empty; kept numbers keep their bits.
+    """
     g, x = case(name)
     coupling = graph.couple(g)
     gone = random_groups(coupling, ratio, np.random.default_rng(round(100 * ratio)))
     small, masked = graph.remove_channels(g, gone, coupling), graph.mask_channels(g, gone, coupling)
     with tc.use("plain"):
-        a, b = graph.run(small, x), graph.run(masked, x)
-    assert all(np.array_equal(p, q) for p, q in zip(*((y if isinstance(y, tuple) else (y,)) for y in (a, b))))
+        a, b, whole = (y if isinstance(y, tuple) else (y,) for y in (graph.run(h, x) for h in (small, masked, g)))
+    assert all(np.array_equal(p, q) for p, q in zip(a, b))
+    assert not gone or not all(np.array_equal(p, q) for p, q in zip(b, whole))         # of dead networks everything is equal
     assert (tc.cost.macs(small), tc.cost.params(small)) == closed_form(g, coupling, gone) == tc.cost.without(coupling, gone)[:2]
     assert sum(a.nbytes for a in small.arrays().values()) == tc.cost.without(coupling, gone).bytes
     assert all(min(shape, default=1) > 0 for shape in graph.shapes(small).values())
@@ -367,6 +370,18 @@ def test_shuffle_and_split_after_pruning():
     assert tc.cost.macs(again) < tc.cost.macs(small) < tc.cost.macs(g)
     assert sum(row.macs for row in tc.cost.summary(small).rows if row.kind == "take_channels") == 0
     assert "channel_shuffle" in {node.op for node in graph.remove_channels(g, []).nodes}
+
+
+@pytest.mark.small
+@pytest.mark.parametrize("name, kind", [("spatial attention", "mean"), ("folds over channels", "max")])
+def test_a_fold_over_what_is_left_alone_is_another_number(name, kind, monkeypatch):
+    """A mean that divided by the channels left, or a maximum that forgot the 0 of those that are gone, is not the masked network."""
+    g, x = case(name)
+    gone = random_groups(graph.couple(g), 0.5, np.random.default_rng(0))
+    honest = removal._fold_with_zeros
+    monkeypatch.setattr(removal, "_fold_with_zeros", lambda c, node: [node] if node.op == kind else honest(c, node))
+    with tc.use("plain"):
+        assert not np.allclose(graph.run(graph.remove_channels(g, gone), x), graph.run(graph.mask_channels(g, gone), x))
 
 
 @pytest.mark.small
