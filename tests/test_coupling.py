@@ -91,7 +91,7 @@ def attended(m, x):
 def folded(m, x):
     x = m.a(x)
     x = m.b(x * x.mean(axis=(1, 2), keepdims=True) + x.sum(axis=1, keepdims=True))
-    return m.c(x * x.max(axis=[1, 2, 3]).reshape(x.shape[0], 1, 1, 1))
+    return m.c(x * ((x.abs() * -1 - 1).max(axis=[1, 2, 3]).reshape(x.shape[0], 1, 1, 1) + 2))            # all below 0
 
 
 def twice(m, x):
