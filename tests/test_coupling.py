@@ -138,14 +138,17 @@ CASES = {
                            (2, 4, 4), 6 + 3),
     "squeeze-excitation": (lambda: Wired(attended, a=conv(2, 6), norm=norm(6), attention=nn.SqueezeExcitation(6, 3, rng=0),
                                          b=conv(6, 4)), (2, 4, 4), 6 + 3),
+    # the six that compete cannot go alone; nor are the three experts further down channels
     "softmax over channels": (lambda: Wired(attended, a=conv(2, 6), norm=norm(6), b=conv(1, 4),
-                                            attention=nn.SoftmaxChannelAttention(6, 5, rng=0)), (2, 4, 4), 5),                # the six compete: none can go alone
+                                            attention=nn.SoftmaxChannelAttention(6, 5, rng=0)), (2, 4, 4), 5),
     "spatial attention": (lambda: Wired(attended, a=conv(2, 6), norm=norm(6), attention=nn.SpatialAttention(rng=0), b=conv(6, 4)),
                           (2, 4, 4), 6),
     "CBAM": (lambda: Wired(attended, a=conv(2, 6), norm=norm(6), attention=nn.CBAM(6, 3, rng=0), b=conv(6, 4)), (2, 4, 4), 6 + 3),
     "dynamic convolution": (lambda: Wired(attended, a=conv(2, 8), norm=norm(8),
                                           attention=nn.DynamicConv2d(8, 6, 3, padding=1, experts=3, rng=0), b=conv(6, 4)),
-                            (2, 4, 4), 8 + 2 + 6),                                       # the three experts are not channels
+                            (2, 4, 4), 8 + 2 + 6),
+    "MobileNetV2 with CBAM": (lambda: tc.models.mobilenet_v2_small(num_classes=4, attention="cbam", rng=0), (1, 12, 12),
+                              16 + 48 + 24 + 72 + 96 + 40 + 160 + 128 + (16 + 48 + 72 + 96 + 160) // 4),
     "folds over channels": (lambda: Wired(folded, a=conv(2, 6), b=conv(6, 5), c=conv(5, 3)), (2, 4, 3), 6 + 5),
     "parameters along channels": (lambda: Wired(lambda m, x: m.b(F.tanh(m.a(x) * m.scale + m.shift)), a=conv(2, 5),
                                                 scale=weight(5, 1, 1),
@@ -375,7 +378,7 @@ def test_shuffle_and_split_after_pruning():
 @pytest.mark.small
 @pytest.mark.parametrize("name, kind", [("spatial attention", "mean"), ("folds over channels", "max")])
 def test_a_fold_over_what_is_left_alone_is_another_number(name, kind, monkeypatch):
-    """A mean that divided by the channels left, or a maximum that forgot the 0 of those that are gone, is not the masked network."""
+    """A mean that divided by the channels left, or a maximum that forgot the 0 of those gone, is not the masked network."""
     g, x = case(name)
     gone = random_groups(graph.couple(g), 0.5, np.random.default_rng(0))
     honest = removal._fold_with_zeros
