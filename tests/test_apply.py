@@ -95,25 +95,67 @@ def test_random_control_follows_its_seed(g):
         kept(None)
 
 
+def measured(g):
+    """MACs, params and bytes of a graph, from the graph itself."""
+    return {"macs": cost.macs(g), "params": cost.params(g), "bytes": sum(a.nbytes for a in g.arrays().values())}
+
+
 @pytest.mark.usefixtures("untouched")
 @pytest.mark.parametrize("scope", apply.pruning.SCOPES)
-@pytest.mark.parametrize("criterion", apply.pruning.CRITERIA)
-def test_a_budget_is_kept_and_used(g, scope, criterion):
-    """Never exceeded; with the last group that went given back it would be. Against the order of scores, one group after
-    another.
+@pytest.mark.parametrize("quantity", cost.Cost._fields)
+def test_a_budget_is_kept_and_maximal(g, quantity, scope):
+    """Never exceeded; and whichever group of those that went is given back, it would be: every network with one group more is
+    built and measured.
     """
-    order = apply.pruning._order(*apply.group_scores(g, criterion)[1:], scope)
     coupling = graph.couple(g)
-    roots = apply.group_scores(g, criterion, coupling=coupling)[0]
-    going = [int(roots[i]) for i in apply.pruning._never_empty(coupling, roots, order)]
-    for share in (1.0, 0.9, 0.5, 0.3):
-        budget = int(cost.macs(g) * share)
-        small = apply.prune(g, macs=budget, criterion=criterion, scope=scope)
-        gone = groups_gone(g, small)
-        assert cost.macs(small) <= budget and cost.macs(small) == cost.macs(graph.remove_channels(g, going[:gone]))
-        if gone:
-            assert cost.macs(graph.remove_channels(g, going[:gone - 1])) > budget
-        assert (share == 1.0) == (gone == 0)
+    for criterion, share in (("l1", 1.0), ("l1", 0.9), ("l2", 0.6), ("random", 0.5), ("l1", 0.5), ("l1", 0.35)):
+        budget = int(measured(g)[quantity] * share)
+        small = apply.prune(g, criterion=criterion, scope=scope, **{quantity: budget})
+        gone = apply.chosen_groups(coupling, *apply.group_scores(g, criterion), scope=scope, **{quantity: budget})
+        assert measured(small)[quantity] <= budget and measured(small) == cost.without(coupling, gone)._asdict()
+        assert measured(small) == measured(graph.remove_channels(g, gone)) and len(gone) == groups_gone(g, small)
+        assert (share == 1.0) == (gone == [])
+        for back in gone:
+            more = graph.remove_channels(g, [root for root in gone if root != back], coupling)
+            assert measured(more)[quantity] > budget
+
+
+def test_maximal_is_more_than_the_last_group(g):
+    """Of groups of different price the first that keep the budget are not maximal: a cheap one that went early fits in what a
+    dear one left over. The check above must catch the first, and the second is what `prune` does.
+    """
+    coupling = graph.couple(g)
+    roots, scores, families = apply.group_scores(g, "random", seed=2)
+    order = [int(roots[i]) for i in apply.pruning._never_empty(coupling, roots, np.argsort(scores, kind="stable"))]
+    budget = cost.macs(g) // 2
+    first = next(order[:n] for n in range(len(order)) if cost.without(coupling, order[:n]).macs <= budget)
+    spare = [back for back in first if cost.without(coupling, [r for r in first if r != back]).macs <= budget]
+    gone = apply.chosen_groups(coupling, roots, scores, families, macs=budget)
+    assert spare and set(gone) < set(first)
+
+
+@pytest.mark.small
+def test_what_is_left_is_counted_step_by_step(g):
+    """Groups that go and come back in any order, one closed-form step at a time, against the network that is built without
+    them; giving one back never gets cheaper while others come back.
+    """
+    coupling, rng = graph.couple(g), np.random.default_rng(0)
+    left, gone, prices = cost.Remaining(coupling), set(), {}
+    assert left.cost._asdict() == measured(g)
+    for root in apply.random_groups(coupling, 0.7, rng):
+        left.move(root, -1)
+        gone.add(root)
+    for root in rng.permutation(sorted(gone)).tolist():
+        for other in gone:
+            assert all(a >= b for a, b in zip(left.step(other, 1), prices.get(other, (0, 0, 0))))
+            prices[other] = left.step(other, 1)
+        left.move(root, 1)
+        gone.remove(root)
+        assert left.cost == cost.without(coupling, gone)
+        assert left.cost._asdict() == measured(graph.remove_channels(g, gone, coupling))
+    assert not gone and left.cost._asdict() == measured(g)
+    with pytest.raises(KeyError):
+        left.step(10 ** 6, 1)
 
 
 @pytest.mark.small
@@ -125,10 +167,18 @@ def test_what_pruning_refuses(g):
                                ("ratio must lie", dict(ratio=float("nan"))),
                                ("would empty a layer: 1 more", dict(ratio=0.93)),
                                ("criterion must be", dict(ratio=0.5, criterion="taylor")),
-                               ("scope must be", dict(ratio=0.5, scope="local")), ("either ratio or macs", {}),
-                               ("either ratio or macs", dict(ratio=0.5, macs=1)),
-                               ("macs must be at least", dict(macs=100)), ("macs must be at least", dict(macs=float("nan")))):
+                               ("scope must be", dict(ratio=0.5, scope="local")),
+                               ("exactly one of ratio, macs, params, bytes, not none", {}),
+                               ("exactly one of ratio, macs, params, bytes, not ratio=0.5 and macs=1", dict(ratio=0.5, macs=1)),
+                               ("not params=1 and bytes=2", dict(params=1, bytes=2)),
+                               (r"macs must be at least 1,1\d\d \(one group left in every layer\), not 100", dict(macs=100)),
+                               ("macs must be at least .* not nan", dict(macs=float("nan"))),
+                               ("params must be at least .* not 0", dict(params=0)),
+                               ("bytes must be at least .* not -1", dict(bytes=-1, scope="uniform"))):
         with pytest.raises(ValueError, match=message):
+            apply.prune(g, **arguments)
+    for arguments in (dict(macs="half"), dict(ratio="0.5"), dict(params=True), dict(bytes=[100])):
+        with pytest.raises(TypeError, match=f"{next(iter(arguments))} must be a number, not "):
             apply.prune(g, **arguments)
     assert least > 100
     for transform in (apply.prune, apply.sparsify, apply.lowrank, apply.finetune, apply.quantize):

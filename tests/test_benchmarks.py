@@ -16,7 +16,8 @@ from tinyconv import kernels
 from tinyconv.formulas import conv2d_macs
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "benchmarks"
-SCRIPTS = ("bench_backward", "bench_conv", "bench_peers", "bench_threads", "bench_train", "layers", "roofline", "select_map")
+SCRIPTS = ("bench_backward", "bench_conv", "bench_peers", "bench_prune", "bench_threads", "bench_train", "layers", "roofline",
+           "select_map")
 
 
 @pytest.fixture
@@ -107,6 +108,15 @@ def test_rules_of_choice(bench):
     thresholds = page.best_thresholds(times, cells)
     assert page.loss(times, [page.by_thresholds(layer, thresholds) for layer in cells]) == 1.0
     assert thresholds["winograd4"][0] == 32
+
+
+def test_what_is_left_of_a_pruned_network(bench):
+    """At half the MACs, uniform scope, the small MobileNetV2 has at most 0.60 of its bytes; the words follow the numbers."""
+    page = bench("bench_prune")
+    macs, params, nbytes = page.sizes(page.both("mobilenet_v2_small", "uniform"))
+    assert 0.49 < macs <= 0.5 and params < nbytes <= page.WANTED["bytes"]["mobilenet_v2_small"]
+    assert page.reached("time", "mobilenet_v2_small", 0.75).endswith("wanted 0.75: reached")
+    assert page.reached("time", "mobilenet_v2_small", 0.76).endswith("NOT REACHED") and page.reached("bytes", "vgg16_small", 9) == ""
 
 
 def test_a_bench_from_beginning_to_end(tmp_path):

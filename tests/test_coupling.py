@@ -13,10 +13,12 @@ from wired import Wired
 import tinyconv as tc
 from tinyconv import functional as F
 from tinyconv import formulas, graph, nn
-from tinyconv.apply import INTEGER
+from tinyconv.apply import INTEGER, random_groups
 from tinyconv.formulas.geometry import conv2d_geometry
+from tinyconv.graph import removal
 from tinyconv.kernels import select
 from tinyconv.ops import TABLE, lookup
+from tinyconv.recipes.shrinking import traced
 
 RATIOS = (0.25, 0.5, 0.8)
 U = 2.0 ** -24                                                   # unit roundoff of float32
@@ -81,9 +83,15 @@ def attention(m, x):
     return m.head(pooled(m.b(F.matmul(F.softmax(F.matmul(q, q.transpose(0, 2, 1))), q).reshape(x.shape))))
 
 
-def spatial_attention(m, x):
+def attended(m, x):
+    """Attention between two convolutions."""
+    return m.b(m.attention(F.relu(m.norm(m.a(x)))))
+
+
+def folded(m, x):
     x = m.a(x)
-    return m.b(x * F.sigmoid(m.gate(x.mean(axis=1, keepdims=True))))
+    x = m.b(x * x.mean(axis=(1, 2), keepdims=True) + x.sum(axis=1, keepdims=True))
+    return m.c(x * ((x.abs() * -1 - 1).max(axis=[1, 2, 3]).reshape(x.shape[0], 1, 1, 1) + 2))            # all below 0
 
 
 def twice(m, x):
@@ -128,6 +136,20 @@ CASES = {
                           (1, 3, 3), 4),
     "squeeze and excite": (lambda: Wired(squeeze_excite, a=conv(2, 6), down=lin(6, 3), up=lin(3, 6), b=conv(6, 4)),
                            (2, 4, 4), 6 + 3),
+    "squeeze-excitation": (lambda: Wired(attended, a=conv(2, 6), norm=norm(6), attention=nn.SqueezeExcitation(6, 3, rng=0),
+                                         b=conv(6, 4)), (2, 4, 4), 6 + 3),
+    # the six that compete cannot go alone; nor are the three experts further down channels
+    "softmax over channels": (lambda: Wired(attended, a=conv(2, 6), norm=norm(6), b=conv(1, 4),
+                                            attention=nn.SoftmaxChannelAttention(6, 5, rng=0)), (2, 4, 4), 5),
+    "spatial attention": (lambda: Wired(attended, a=conv(2, 6), norm=norm(6), attention=nn.SpatialAttention(rng=0), b=conv(6, 4)),
+                          (2, 4, 4), 6),
+    "CBAM": (lambda: Wired(attended, a=conv(2, 6), norm=norm(6), attention=nn.CBAM(6, 3, rng=0), b=conv(6, 4)), (2, 4, 4), 6 + 3),
+    "dynamic convolution": (lambda: Wired(attended, a=conv(2, 8), norm=norm(8),
+                                          attention=nn.DynamicConv2d(8, 6, 3, padding=1, experts=3, rng=0), b=conv(6, 4)),
+                            (2, 4, 4), 8 + 2 + 6),
+    "MobileNetV2 with CBAM": (lambda: tc.models.mobilenet_v2_small(num_classes=4, attention="cbam", rng=0), (1, 12, 12),
+                              16 + 48 + 24 + 72 + 96 + 40 + 160 + 128 + (16 + 48 + 72 + 96 + 160) // 4),
+    "folds over channels": (lambda: Wired(folded, a=conv(2, 6), b=conv(6, 5), c=conv(5, 3)), (2, 4, 3), 6 + 5),
     "parameters along channels": (lambda: Wired(lambda m, x: m.b(F.tanh(m.a(x) * m.scale + m.shift)), a=conv(2, 5),
                                                 scale=weight(5, 1, 1),
                                                 shift=weight(1, 5, 1, 1), b=conv(5, 4)), (2, 3, 3), 5),
@@ -145,12 +167,13 @@ CASES = {
     "two outputs": (lambda: Wired(lambda m, x: (m.a(x), m.c(m.b(m.a(x)))), a=conv(2, 5), b=conv(5, 4), c=conv(4, 3)),
                     (2, 3, 3), 4),
     # protected: nothing of these may go but what stands behind them
-    "softmax over channels": (lambda: Wired(lambda m, x: m.c(m.b(F.softmax(m.a(x), 1))), a=conv(2, 4), b=conv(4, 5),
+    "a softmax over channels": (lambda: Wired(lambda m, x: m.c(m.b(F.softmax(m.a(x), 1))), a=conv(2, 4), b=conv(4, 5),
                                             c=conv(5, 3)), (2, 3, 3), 5),
     "neighbouring channels": (lambda: Wired(lambda m, x: m.c(m.b(F.local_response_norm(m.a(x), 3))), a=conv(2, 4), b=conv(4, 5),
                                             c=conv(5, 3)), (2, 3, 3), 5),
     "attention": (lambda: Wired(attention, a=conv(4, 4), b=conv(4, 5), head=lin(5, 3)), (4, 3, 3), 5),
-    "mean over channels": (lambda: Wired(spatial_attention, a=conv(2, 6), gate=conv(1, 1), b=conv(6, 4)), (2, 4, 4), 0),
+    "mean over channels and pictures": (lambda: Wired(lambda m, x: m.b(m.a(x) * m.a(x).mean(axis=(0, 1))), a=conv(2, 6),
+                                                      b=conv(6, 4)), (2, 4, 4), 0),
     "a weight read elsewhere too": (lambda: Wired(lambda m, x: m.c(m.b(m.a(x) * m.a.weight.sum())), a=conv(2, 4), b=conv(4, 5),
                                                   c=conv(5, 3)), (2, 3, 3), 5),
     "a computed weight": (lambda: Wired(lambda m, x: m.c(m.b(F.conv2d(m.a(x), m.w * 2, padding=1))), a=conv(2, 4),
@@ -169,22 +192,8 @@ def case(name):
         model = model()
     else:
         model, shape = reduced.member(name, num_classes=4)
-    g = tc.trace(model, (1, *shape), check=False)
-    rng = np.random.default_rng(1)
-    moved = {n: rng.uniform(0.5, 1.5, a.shape).astype(a.dtype) for n, a in g.buffers.items()}
-    return g.with_arrays(moved), rng.standard_normal((2, *shape)).astype(np.float32)
-
-
-def some_groups(coupling, ratio, rng):
-    """round(ratio · n) groups at random, passing over those without which a value would be empty."""
-    values = {name: set(coupling.roots(ids).tolist()) for name, ids in coupling.ids.items()}
-    left, gone = {name: len(roots) for name, roots in values.items()}, []
-    for root in rng.permutation(list(coupling.groups)).tolist():
-        here = [name for name, roots in values.items() if root in roots]
-        if len(gone) < round(ratio * len(coupling.groups)) and all(left[name] > 1 for name in here):
-            gone.append(root)
-            left.update({name: left[name] - 1 for name in here})
-    return sorted(gone)
+    x = np.random.default_rng(1).standard_normal((8, *shape)).astype(np.float32)
+    return traced(model, x), x[:2]
 
 
 def kept_masks(coupling, gone):
@@ -233,15 +242,19 @@ def test_as_many_groups_as_counted_by_hand(name):
 @pytest.mark.parametrize("ratio", RATIOS)
 @pytest.mark.parametrize("name", SMALL)
 def test_removed_is_masked_bit_for_bit_and_costs_the_closed_form(name, ratio):
-    """Plain kernels, end to end; MACs and parameters against kept counts; no layer empty; kept numbers keep their bits."""
+    """Plain kernels, end to end, of networks whose results do depend on what goes; MACs and parameters against kept counts; no
+    layer empty; kept numbers keep their bits.
+    """
     g, x = case(name)
     coupling = graph.couple(g)
-    gone = some_groups(coupling, ratio, np.random.default_rng(round(100 * ratio)))
+    gone = random_groups(coupling, ratio, np.random.default_rng(round(100 * ratio)))
     small, masked = graph.remove_channels(g, gone, coupling), graph.mask_channels(g, gone, coupling)
     with tc.use("plain"):
-        a, b = graph.run(small, x), graph.run(masked, x)
-    assert all(np.array_equal(p, q) for p, q in zip(*((y if isinstance(y, tuple) else (y,)) for y in (a, b))))
-    assert (tc.cost.macs(small), tc.cost.params(small)) == closed_form(g, coupling, gone)
+        a, b, whole = (y if isinstance(y, tuple) else (y,) for y in (graph.run(h, x) for h in (small, masked, g)))
+    assert all(np.array_equal(p, q) for p, q in zip(a, b))
+    assert not gone or not all(np.array_equal(p, q) for p, q in zip(b, whole))         # of dead networks everything is equal
+    assert (tc.cost.macs(small), tc.cost.params(small)) == closed_form(g, coupling, gone) == tc.cost.without(coupling, gone)[:2]
+    assert sum(a.nbytes for a in small.arrays().values()) == tc.cost.without(coupling, gone).bytes
     assert all(min(shape, default=1) > 0 for shape in graph.shapes(small).values())
     assert set(small.arrays()) == set(g.arrays())
     assert all(set(a.ravel()) <= set(g.array(name).ravel()) for name, a in small.arrays().items())
@@ -295,21 +308,29 @@ def test_removed_is_masked_within_rounding_in_fast_mode(name):
     """
     g, x = case(name)
     coupling = graph.couple(g)
-    gone = some_groups(coupling, 0.5, np.random.default_rng(3))
+    gone = random_groups(coupling, 0.5, np.random.default_rng(3))
     small, masked = graph.remove_channels(g, gone, coupling), graph.mask_channels(g, gone, coupling)
     kept = kept_masks(coupling, gone)
     values = {next(iter(g.inputs)): x}
     graph.run(masked, x, each=lambda node, outputs: values.update(zip(node.outputs, outputs)))
     known = {**small.arrays(), **{n: v[:, kept[n]] if v.ndim > 1 else v for n, v in values.items() if n in kept}}
-    for before, node in zip(g.nodes, small.nodes):
+    homes = {output: node for node in g.nodes for output in node.outputs}
+    for node in small.nodes:
         arguments = [known[v] if isinstance(v, str) else v for v in node.inputs]
         results = lookup(node.op).forward(*arguments, **node.attributes)[0]
-        layer = node.op in ("conv2d", "linear") and before.inputs[1] in g.arrays()
+        results = dict(zip(node.outputs, results if isinstance(results, tuple) else (results,)))
+        if node.outputs[0] not in homes:                                     # the inner half of a fold over channels
+            known.update(results)
+            continue
+        before = homes[node.outputs[0]]
+        layer = before.op in ("conv2d", "linear") and before.inputs[1] in g.arrays()
         terms = g.array(before.inputs[1])[0].size + 1 if layer else 100
-        y = results[0] if isinstance(results, tuple) and node.op == "batch_norm" else results
-        for output, y in zip(node.outputs, y if isinstance(y, tuple) else (y,)):
-            error = np.abs(y.astype(np.float64) - known[output])
-            assert (error <= bound(node, arguments, terms)).all(), (node.op, output, float(error.max()))
+        if before.op == "mean" != node.op:                                   # its sum and its division are bounded together
+            node, arguments = before, [values[before.inputs[0]]]
+        limit = bound(node, arguments, terms)
+        for output in node.outputs[:1] if node.op == "batch_norm" else node.outputs:
+            error = np.abs(results[output].astype(np.float64) - known[output])
+            assert (error <= limit).all(), (node.op, output, float(error.max()))
 
 
 @pytest.mark.small
@@ -345,13 +366,25 @@ def test_shuffle_and_split_after_pruning():
     """
     g, _ = case("split, shuffle")
     coupling = graph.couple(g)
-    small = graph.remove_channels(g, some_groups(coupling, 0.5, np.random.default_rng(0)), coupling)
+    small = graph.remove_channels(g, random_groups(coupling, 0.5, np.random.default_rng(0)), coupling)
     made = {node.op for node in small.nodes}
     assert {"take_channels", "split"} <= made and "channel_shuffle" not in made
-    again = graph.remove_channels(small, some_groups(graph.couple(small), 0.3, np.random.default_rng(1)))
+    again = graph.remove_channels(small, random_groups(graph.couple(small), 0.3, np.random.default_rng(1)))
     assert tc.cost.macs(again) < tc.cost.macs(small) < tc.cost.macs(g)
     assert sum(row.macs for row in tc.cost.summary(small).rows if row.kind == "take_channels") == 0
     assert "channel_shuffle" in {node.op for node in graph.remove_channels(g, []).nodes}
+
+
+@pytest.mark.small
+@pytest.mark.parametrize("name, kind", [("spatial attention", "mean"), ("folds over channels", "max")])
+def test_a_fold_over_what_is_left_alone_is_another_number(name, kind, monkeypatch):
+    """A mean that divided by the channels left, or a maximum that forgot the 0 of those gone, is not the masked network."""
+    g, x = case(name)
+    gone = random_groups(graph.couple(g), 0.5, np.random.default_rng(0))
+    honest = removal._fold_with_zeros
+    monkeypatch.setattr(removal, "_fold_with_zeros", lambda c, node: [node] if node.op == kind else honest(c, node))
+    with tc.use("plain"):
+        assert not np.allclose(graph.run(graph.remove_channels(g, gone), x), graph.run(graph.mask_channels(g, gone), x))
 
 
 @pytest.mark.small

@@ -1,6 +1,7 @@
 """`tinyconv verify` and `tinyconv summary`: the tables say what the library counts, and a wrong number anywhere is told."""
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import time
@@ -8,12 +9,12 @@ import time
 import numpy as np
 import pytest
 
-from tinyconv import cost, models, nn
+from tinyconv import cost, graph, models, nn
 from tinyconv import functional as F
 from tinyconv.cli import main
 from tinyconv.kernels import _jit, direct
 from tinyconv.models.building import Printed
-from tinyconv.recipes import exercising, verifying
+from tinyconv.recipes import exercising, shrinking, verifying
 from tinyconv.recipes.lines import as_text, line
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -146,6 +147,29 @@ def test_every_block_has_a_line_and_right_gradients():
     assert "apart by" in exercising.right_gradients(Crooked)
 
 
+@pytest.mark.parametrize("name", ["alexnet_paper", "resnet_small", "shufflenet_v1_small", "mobilenet_v2_small"])
+def test_a_network_pruned(name, monkeypatch):
+    """Its line: half of what can go is gone, the layers left execute the closed form, removed is masked at three ratios."""
+    monkeypatch.setattr(models, "NETWORKS", {name: models.NETWORKS[name]})
+    row, = shrinking.pruned_lines(lambda text: None)
+    assert row.equal and row.formula == row.executed and row.published == "bit for bit"
+
+
+def test_pruning_that_goes_wrong_is_told(monkeypatch):
+    """A mask that misses a channel, and a count that is not what was built: each speaks up, by its size and its ratio."""
+    model, x, _ = exercising.reduced("resnet_small")
+    g, x = shrinking.traced(model, x), x[:2]
+    coupling, right = graph.couple(g), graph.mask_channels
+    assert shrinking.removed_is_masked(g, x, coupling, 0.5) == "bit for bit"
+    monkeypatch.setattr(graph, "mask_channels", lambda g, gone, c: right(g, gone[:-1], c))
+    assert re.fullmatch(r"[\d.e-]+ apart at 0.5", shrinking.removed_is_masked(g, x, coupling, 0.5))
+    monkeypatch.setattr(graph, "mask_channels", right)
+    monkeypatch.setattr(cost, "without", lambda coupling, gone: cost.Cost(1, 2, 3))
+    assert "at 0.5, not Cost(macs=1, params=2, bytes=3)" in shrinking.removed_is_masked(g, x, coupling, 0.5)
+    dead = g.with_arrays({name: np.full_like(a, 9) for name, a in g.buffers.items()})                  # no ReLU lets anything pass
+    assert "whatever is masked at 0.5" in shrinking.removed_is_masked(dead, x, coupling, 0.5)
+
+
 # ---- summary ------------------------------------------------------------------------------------------------------------------
 
 def test_summary_answers_at_once():
@@ -229,8 +253,9 @@ def test_the_kept_table_is_of_these_networks():
     """benchmarks/verify.txt, written by `verify --full`: all equal, every network executed at its published count, and at work."""
     *sections, last = (ROOT / "benchmarks" / "verify.txt").read_text(encoding="utf-8").split("\n\n")
     assert last.endswith(" lines, 0 unequal\n") and [section.split("  ")[0] for section in sections] == [
-        *SECTIONS, "networks at work", "blocks"]
+        *SECTIONS, "networks at work", "blocks", "networks pruned"]
     cells = {text.split("  ")[0]: text.split()[1:3] for text in sections[0].splitlines()}
     for name, published in models.PUBLISHED.items():
         assert cells[name] == [f"{published['macs']:,}"] * 2, name
-    assert {text.split()[0] for text in sections[-2].splitlines()[2:]} == set(models.NETWORKS)
+    for section in (sections[-3], sections[-1]):
+        assert {text.split()[0] for text in section.splitlines()[2:]} == set(models.NETWORKS)

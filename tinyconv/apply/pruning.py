@@ -8,7 +8,7 @@ the same layers).
 import numpy as np
 
 from ..compress import prune as pure
-from ..cost import macs as macs_of
+from ..cost import Remaining
 from ..graph import couple, remove_channels
 from ._checks import check_graph, layer_weights
 
@@ -73,14 +73,16 @@ def _never_empty(coupling, roots, order):
     return going
 
 
-def prune(g, ratio=None, criterion="l1", scope="global", macs=None, seed=0):
+def prune(g, ratio=None, criterion="l1", scope="global", macs=None, seed=0, params=None, bytes=None):
     """A physically smaller Graph: the lowest-scoring coupled groups of channels are taken out of every array they run through.
 
     ratio    the fraction of prunable groups that go, in [0, 1); exactly round(ratio · n) of them (of each family under "uniform")
-    macs     instead of ratio: a budget. The fewest groups go, in the order of their scores, so that MACs <= macs
+    macs, params, bytes   instead of ratio, one of them: a budget for MACs of a picture, trained numbers, or bytes of all arrays.
+             Never exceeded, and maximal: with any one of the groups that went given back it would be (`chosen_groups`)
     criterion  "l1", "l2", or "random" (the control, by `seed`);  scope  "global" or "uniform"
     Invariants: pruned(x) == masked(x); no layer is ever empty; kept numbers keep their bits. Errors: ValueError for a ratio or
-    budget that cannot be met, unknown names; GraphError for an operation that channels cannot be followed through.
+    budget that cannot be met, unknown names; TypeError for one that is no number; GraphError for an operation that channels
+    cannot be followed through.
 
     >>> g = tc.trace(tc.models.mobilenet_v1_small(rng=0), (1, 1, 28, 28))
     >>> half = tc.apply.prune(g, macs=tc.cost.macs(g) // 2)
@@ -88,18 +90,60 @@ def prune(g, ratio=None, criterion="l1", scope="global", macs=None, seed=0):
     True
     """
     check_graph(g)
+    check_target(ratio, dict(macs=macs, params=params, bytes=bytes), scope)
+    coupling = couple(g)
+    scored = group_scores(g, criterion, seed, coupling)
+    return remove_channels(g, chosen_groups(coupling, *scored, ratio, scope, macs, params, bytes), coupling)
+
+
+def chosen_groups(coupling, roots, scores, families, ratio=None, scope="global", macs=None, params=None, bytes=None):
+    """The groups that `prune` takes out: a list of roots, from the scores that `group_scores` (or anybody) gave them.
+
+    ratio   the first round(ratio · n) in the order of scores, of all or of each family, passing over those that a value cannot
+            do without
+    macs, params, bytes   the first in that order until the budget is kept; then those that fit are given back, from the last
+            that went to the first. One pass is enough: giving back one makes the others dearer, never cheaper (page
+            cost/remaining), so that what did not fit will not fit
+    Cost: a step a group, each in closed form; nothing is rebuilt. Errors: those of `prune`.
+    """
+    budgets = dict(macs=macs, params=params, bytes=bytes)
+    check_target(ratio, budgets, scope)
+    going = _never_empty(coupling, roots, _order(np.asarray(scores), families, scope))
+    if ratio is not None:
+        return [int(roots[i]) for i in _by_ratio(going, families, ratio, scope)]
+    (quantity, budget), = ((name, value) for name, value in budgets.items() if value is not None)
+    return _to_budget(coupling, [int(roots[i]) for i in going], quantity, budget)
+
+
+def random_groups(coupling, ratio, rng):
+    """round(ratio · n) of the coupling's groups at random, as roots; those that a value cannot do without are passed over, so
+    that at a high ratio fewer may go. For masks that favour nothing; the control of `prune` is criterion="random".
+
+    >>> g = tc.trace(tc.nn.Sequential(tc.nn.Conv2d(1, 6, 3, rng=0), tc.nn.Conv2d(6, 2, 1, rng=0)), (1, 1, 5, 5))
+    >>> coupling = tc.graph.couple(g)
+    >>> len(coupling.groups), len(tc.apply.random_groups(coupling, 0.5, np.random.default_rng(0)))
+    (6, 3)
+    """
+    roots = np.array(list(coupling.groups), dtype=np.int64)
+    going = _never_empty(coupling, roots, rng.permutation(len(roots)))
+    return sorted(int(roots[i]) for i in going[:pure.exact_count(len(roots), ratio)])
+
+
+def check_target(ratio, budgets, scope):
+    """Refuse what no network can be pruned to. Errors: TypeError for what is no number; ValueError for an unknown scope, a ratio
+    outside [0, 1), and unless exactly one of ratio and the budgets is given.
+    """
     if scope not in SCOPES:
         raise ValueError(f"scope must be one of {', '.join(SCOPES)}, not {scope!r}")
-    if (ratio is None) == (macs is None):
-        raise ValueError("give either ratio or macs, one of them")
-    if ratio is not None and not 0 <= ratio < 1:
+    given = {name: value for name, value in {"ratio": ratio, **budgets}.items() if value is not None}
+    if len(given) != 1:
+        said = " and ".join(f"{name}={value}" for name, value in given.items()) or "none"
+        raise ValueError(f"give exactly one of ratio, {', '.join(budgets)}, not {said}")
+    (name, value), = given.items()
+    if not isinstance(value, (int, float, np.integer, np.floating)) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    if ratio is not None and not 0 <= ratio < 1:                                  # NaN is refused too
         raise ValueError(f"ratio must lie in [0, 1), not {ratio}")
-    coupling = couple(g)
-    roots, scores, families = group_scores(g, criterion, seed, coupling)
-    going = _never_empty(coupling, roots, _order(scores, families, scope))
-    if ratio is not None:
-        return remove_channels(g, [roots[i] for i in _by_ratio(going, families, ratio, scope)], coupling)
-    return _to_budget(g, coupling, roots, going, macs)
 
 
 def _by_ratio(going, families, ratio, scope):
@@ -117,22 +161,22 @@ def _by_ratio(going, families, ratio, scope):
     return chosen
 
 
-def _to_budget(g, coupling, roots, going, budget):
-    """Bisection for the least number of groups that must go; MACs fall with each."""
-    def smaller(count):
-        return remove_channels(g, [roots[i] for i in going[:count]], coupling)
-
-    def macs_without(count):
-        return macs_of(smaller(count))
-
-    least = macs_without(len(going))
-    if not budget >= least:                                       # NaN is refused too
-        raise ValueError(f"macs must be at least {least:,} (one group left in every layer), not {budget:,}")
-    low, high = 0, len(going)                                     # macs_without(high) <= budget
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if macs_without(middle) <= budget else (middle + 1, high)
-    return smaller(high)
+def _to_budget(coupling, going, quantity, budget):
+    """The roots that go, of `going` in that order, so that the budget is kept and no one of them can be given back."""
+    left, gone = Remaining(coupling), []
+    for root in going:
+        if getattr(left.cost, quantity) <= budget:
+            break
+        left.move(root, -1)
+        gone.append(root)
+    least = getattr(left.cost, quantity)
+    if not least <= budget:                                                       # NaN is refused too
+        raise ValueError(f"{quantity} must be at least {least:,} (one group left in every layer), not {budget:,}")
+    for root in reversed(tuple(gone)):
+        if getattr(left.cost, quantity) + getattr(left.step(root, 1), quantity) <= budget:
+            left.move(root, 1)
+            gone.remove(root)
+    return gone
 
 
 def sparsify(g, sparsity, scope="global"):

@@ -5,6 +5,7 @@
     conventions     what papers and tools count, and TOOLS, what they print
     memory          peak, live: bytes of activations
     roofline        place: every layer under this machine's roofline, predicted time against measured
+    remaining       Remaining, without: the same sums without some coupled channels, nothing built
     energy          joules: by a price list of operations and bytes
     counting        count: a kernel's source run on numbers that count
     execution       execute, closed_form: the steps of every convolution algorithm; row_on_ones: a layer at its real size
@@ -14,11 +15,12 @@ from .counting import Executed, count
 from .energy import Energy, joules
 from .execution import closed_form, execute, row_on_ones
 from .memory import Live, live, peak
+from .remaining import Cost, Remaining, without
 from .roofline import Placed, Placement, place
 from .table import Row, Summary, macs, overview, params, summary
 
 __all__ = [
-    "CONVENTIONS", "Convention", "Energy", "Executed", "Live", "Placed", "Placement", "Row", "Summary", "TOOLS", "closed_form",
-    "convention", "count", "described", "execute", "joules", "live", "macs", "overview", "params", "peak", "place", "row_on_ones",
-    "summary",
+    "CONVENTIONS", "TOOLS", "Convention", "Cost", "Energy", "Executed", "Live", "Placed", "Placement", "Remaining", "Row",
+    "Summary", "closed_form", "convention", "count", "described", "execute", "joules", "live", "macs", "overview", "params",
+    "peak", "place", "row_on_ones", "summary", "without",
 ]

@@ -1,6 +1,7 @@
 """Floor 6: every picture. Matplotlib is imported when a picture is drawn, not before.
 
     canvas          panels, finish, save: an empty figure, its last touches, its file
+    channels        coupled_channels: which channels of a network must go together
     charts          pictures, history, accuracy_against_cost
     comparing       landscape, shares: networks by two of their costs, and what a cost is made of
     distributions   histograms: numbers before and after
@@ -13,6 +14,7 @@
 Every function returns its figure; as the last value of a notebook's cell it shows itself.
 """
 from .canvas import finish, panels, save
+from .channels import coupled_channels
 from .charts import accuracy_against_cost, history, pictures
 from .comparing import landscape, shares
 from .distributions import histograms
@@ -22,6 +24,7 @@ from .layers import attention_maps, channel_dependency, channel_paths, feature_m
 from .rooflines import roofline
 
 __all__ = [
-    "accuracy_against_cost", "arrows", "attention_maps", "channel_dependency", "channel_flow", "channel_paths", "feature_maps",
-    "finish", "histograms", "history", "kernels", "landscape", "network", "panels", "pictures", "roofline", "save", "shares",
+    "accuracy_against_cost", "arrows", "attention_maps", "channel_dependency", "channel_flow", "channel_paths",
+    "coupled_channels", "feature_maps", "finish", "histograms", "history", "kernels", "landscape", "network", "panels",
+    "pictures", "roofline", "save", "shares",
 ]

@@ -261,13 +261,25 @@ def _flatten(c, node):
         _mix(c, node)
 
 
-def _fold(c, node):
-    """Sum, mean, max: fine over other axes, a mixture over channels."""
-    shape, out = c.shapes[node.inputs[0]], c.shapes[node.outputs[0]]
+def folded(node, shape):
+    """The axes that a sum, mean or max folds, counted from the front; () for every other operation."""
+    if COUPLING[node.op] is not _fold:
+        return ()
     axis = node.attributes.get("axis")
-    axes = range(len(shape)) if axis is None else [a % len(shape) for a in axis]
-    if 0 in axes or 1 in axes or len(out) < 2:
+    return tuple(range(len(shape))) if axis is None else tuple(a % len(shape) for a in axis)
+
+
+def _fold(c, node):
+    """Sum, mean, max: fine over other axes. Over channels every one gives its share, 0 once it is gone, to a result that stays;
+    over images everything is mixed.
+    """
+    shape, out = c.shapes[node.inputs[0]], c.shapes[node.outputs[0]]
+    axes = folded(node, shape)
+    if 0 in axes or len(shape) < 2:
         return _mix(c, node)
+    if 1 in axes:
+        c.ids[node.outputs[0]] = c.new(out[1] if len(out) > 1 else 1)
+        return c.protect(c.ids[node.outputs[0]])
     _keep(c, node)
 
 

@@ -8,6 +8,7 @@
     algorithms       steps of a table of convolutions: closed forms | each page's own loops on numbers that count
     layers, transforms   layers and networks made smaller: formula | the smaller one's layers run on ones
     networks at work, blocks   (--full) every network trains, and runs as a graph bit for bit; blocks have the right gradients
+    networks pruned  (--full) MACs of what is left, by formula | executed; without channels every network is itself, masked
 
 Layers of equal sizes are run once. "fft" has no count: its transform is NumPy's. Without --full, networks above LIGHT
 multiply-adds are not executed, and say so.
@@ -21,7 +22,7 @@ import numpy as np
 from .. import apply, cost, formulas, graph, kernels, models, nn
 from ..cost import execution
 from ..formulas import conv2d_geometry
-from . import exercising
+from . import exercising, shrinking
 from .lines import as_text, line
 
 LIGHT = 600_000_000
@@ -204,11 +205,15 @@ def transform_lines():
     """A small network and what is made of it: the new network's closed form against its layers run on ones."""
     g = graph.trace(models.mobilenet_v2_small(rng=0), (1, 1, 28, 28), check=False)
     x = np.random.default_rng(0).standard_normal((8, 1, 28, 28)).astype(np.float32)
-    half = apply.prune(g, macs=cost.macs(g) // 2)
+    half, nbytes = apply.prune(g, macs=cost.macs(g) // 2), cost.summary(g).array_bytes
     made = {"mobilenet_v2_small": g, "BatchNorm folded": graph.fold_batch_norms(g), "pruned to half": half,
+            "half its parameters": apply.prune(g, params=cost.params(g) // 2), "half its bytes": apply.prune(g, bytes=nbytes // 2),
             "low rank": apply.lowrank(g, energy=0.8), "int8": apply.quantize(g, x), "pruned, int8": apply.quantize(half, x)}
     for name, small in made.items():
         yield line(name, cost.macs(small), _on_ones(small))
+    for name, block in apply.blocks(g).items():
+        if block.residual:
+            yield line(f"without the block {name}", cost.macs(g) - block.macs, _on_ones(apply.remove_blocks(g, [name])))
 
 
 # ---- the whole ----------------------------------------------------------------------------------------------------------------
@@ -232,12 +237,12 @@ def run(full=False, say=print):
         said += (lines := list(lines))
         say(as_text(title, lines) + "\n")
     if full:
-        for title, columns, lines in exercising.sections(progress):
+        for title, columns, lines in (*exercising.sections(progress), *shrinking.sections(progress)):
             said += (lines := list(lines))
             say(as_text(title, lines, columns) + "\n")
     wrong = [row.what for row in said if not row.equal]
     say(f"{len(said)} lines, {len(wrong)} unequal{': ' * bool(wrong)}{'; '.join(wrong)}")
     if not full:
         say(f"networks above {LIGHT:,} multiply-adds were not executed (-): "
-            "tinyconv verify --full runs every layer of all, and trains them")
+            "tinyconv verify --full runs every layer of all, trains and prunes them")
     return said
