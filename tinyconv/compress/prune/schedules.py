@@ -16,6 +16,11 @@ def _way(step, begin, end):
     return (end - min(max(whole(step, "step", 0), begin), end)) / (end - begin)
 
 
+def _between(initial, final, left):
+    """final + (initial - final)·left, so written that both ends are exact."""
+    return fraction(initial, "initial") * left + fraction(final, "final") * (1 - left)
+
+
 def cubic_sparsity(step, end, final, initial=0.0, begin=0):
     """The sparsity at `step`: s_f + (s_i - s_f)(1 - t)³, from `initial` at step `begin` to `final` at step `end`.
 
@@ -24,8 +29,7 @@ def cubic_sparsity(step, end, final, initial=0.0, begin=0):
     >>> [tc.compress.prune.cubic_sparsity(step, 4, 0.64) for step in (0, 1, 2, 4, 9)]
     [0.0, 0.37, 0.56, 0.64, 0.64]
     """
-    final, left = fraction(final, "final"), _way(step, begin, end)
-    return final + (fraction(initial, "initial") - final) * left ** 3
+    return _between(initial, final, _way(step, begin, end) ** 3)
 
 
 def linear_sparsity(step, end, final, initial=0.0, begin=0):
@@ -36,5 +40,4 @@ def linear_sparsity(step, end, final, initial=0.0, begin=0):
     >>> [tc.compress.prune.linear_sparsity(step, 4, 0.75, initial=0.25) for step in range(5)]
     [0.25, 0.375, 0.5, 0.625, 0.75]
     """
-    final, left = fraction(final, "final"), _way(step, begin, end)
-    return final + (fraction(initial, "initial") - final) * left
+    return _between(initial, final, _way(step, begin, end))

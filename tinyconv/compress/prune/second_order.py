@@ -64,9 +64,9 @@ def _square(h, name="h"):
 
 def _rows(w, h, name="h"):
     """The filters of w (F,…) as (G, F/G, K), and h as (G,K,K)."""
-    w, h = finite(w, "w").astype(np.float64), _square(h, name)
+    w, given, h = finite(w, "w").astype(np.float64), np.shape(h), _square(h, name)
     if w.ndim < 2 or len(w) % len(h) or w[0].size != h.shape[-1]:
-        raise ValueError(f"w {w.shape} and {name} {h.shape} do not fit: each filter has K weights, and groups divide the filters")
+        raise ValueError(f"w {w.shape} and {name} {given} do not fit: each filter has K weights, and groups divide the filters")
     return w.reshape(len(h), -1, h.shape[-1]), h
 
 
