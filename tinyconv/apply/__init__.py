@@ -1,12 +1,19 @@
 """Floor 5: compress/ carried through networks. Graph in, Graph out; the graph that went in is untouched.
 
-prune removes coupled channels, sparsify zeroes weights, lowrank splits layers, quantize writes the network in integers;
-finetune and distill train what came out.
+prune removes coupled channels, sparsify zeroes weights (n_of_m in a pattern, obs_sparsify with the others following, with_masks by
+name), lowrank splits layers, quantize writes the network in integers; finetune and distill train what came out; sparse_train, slim
+and soft_prune make sparse while they train; prune_iteratively prunes and trains in turns, find_ticket looks for a lottery ticket.
 """
 from .distillation import distill
 from .finetuning import finetune
+from .iterating import find_ticket, prune_iteratively
 from .low_rank import lowrank
 from .pruning import group_scores, prune, sparsify
 from .quantization import INTEGER, calibrate, quantize
+from .scoring import CRITERIA, WEIGHT_CRITERIA
+from .sparse_training import slim, soft_prune, sparse_train
+from .sparsifying import n_of_m, obs_sparsify, with_masks
 
-__all__ = ["INTEGER", "calibrate", "distill", "finetune", "group_scores", "lowrank", "prune", "quantize", "sparsify"]
+__all__ = ["CRITERIA", "INTEGER", "WEIGHT_CRITERIA", "calibrate", "distill", "find_ticket", "finetune", "group_scores", "lowrank",
+           "n_of_m", "obs_sparsify", "prune", "prune_iteratively", "quantize", "slim", "soft_prune", "sparse_train", "sparsify",
+           "with_masks"]

@@ -23,6 +23,7 @@ the others stand with their functions.
 from .choosing import (
     choose_smallest,
     exact_count,
+    generator,
     kept_after,
     mask_smallest,
     mask_smallest_of_all,
@@ -50,6 +51,7 @@ from .second_order import (
     obs_scores,
     obs_update,
     output_error,
+    output_errors,
 )
 from .taking import depthwise_filters, take_channels, take_filters
 from .weights import (
@@ -65,9 +67,9 @@ from .weights import (
 
 __all__ = [
     "batch_norm_scores", "choose_smallest", "cubic_sparsity", "damped_inverse", "depthwise_filters", "exact_count",
-    "geometric_median_scores", "global_magnitude", "gradient_scores", "group_lasso", "group_soft_threshold", "kept_after", "l1",
+    "generator", "geometric_median_scores", "global_magnitude", "gradient_scores", "group_lasso", "group_soft_threshold", "kept_after", "l1",
     "l1_scores", "l2_scores", "lamp_scores", "layer_columns", "layer_hessian", "linear_sparsity", "magnitude", "mask_smallest",
     "mask_smallest_of_all", "masked", "movement_scores", "n_of_m", "obd_scores", "obs_prune", "obs_scores", "obs_update",
-    "output_error", "random_scores", "random_weight_scores", "shuffled_mask", "soft_threshold", "take_channels", "take_filters",
+    "output_error", "output_errors", "random_scores", "random_weight_scores", "shuffled_mask", "soft_threshold", "take_channels", "take_filters",
     "taylor_abs_sum_scores", "taylor_scores", "taylor_sum_abs_scores", "taylor_sum_squares_scores",
 ]

@@ -91,14 +91,22 @@ def damped_inverse(h, damping=0.01):
     return (half.swapaxes(-1, -2) @ half).reshape(np.shape(h))
 
 
-def output_error(delta, h):
-    """E = ½ Σ_f δ_fᵀ H δ_f, a Python float: the sum over filters of the mean squared change of their outputs. delta (F,…).
+def output_errors(delta, h):
+    """½ δ_fᵀ H δ_f of every filter: the mean squared change of its outputs when it moves by δ_f. delta (F,…) -> (F,) float64.
 
-    >>> tc.compress.prune.output_error(np.array([[1.0, -1.0]]), np.array([[2.0, 1.0], [1.0, 2.0]]))
-    1.0
+    For δ = -w the whole filter goes, no one is left to follow, and this is what the OBS of a filter comes to: the mean square of its
+    output.
+
+    >>> tc.compress.prune.output_errors(np.array([[1.0, -1.0], [0.0, 2.0]]), np.array([[2.0, 1.0], [1.0, 2.0]]))
+    array([1., 4.])
     """
     rows, h = _rows(delta, h)
-    return float(0.5 * np.einsum("gfk,gkl,gfl->", rows, h, rows, optimize=True))
+    return 0.5 * ((rows @ h) * rows).sum(axis=2).ravel()
+
+
+def output_error(delta, h):
+    """E = ½ Σ_f δ_fᵀ H δ_f, a Python float: the sum of `output_errors`."""
+    return float(output_errors(delta, h).sum())
 
 
 def obd_scores(w, h):
