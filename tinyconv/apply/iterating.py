@@ -29,6 +29,8 @@ def prune_iteratively(g, images, labels, sparsity=None, macs=None, steps=4, epoc
     check_graph(g)
     if (sparsity is None) == (macs is None):
         raise ValueError(f"give either sparsity or macs, one of them, not {sparsity} and {macs}")
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, not {steps}")
     data, whole = checked_data((images, labels), "iterative pruning"), macs_of(g)
     parts = [schedule(i, steps, 1.0) for i in range(1, steps + 1)]
     criterion = criterion or ("l1" if sparsity is None else "magnitude")
