@@ -10,10 +10,10 @@ from .iterating import find_ticket, prune_iteratively
 from .low_rank import lowrank
 from .pruning import group_scores, prune, sparsify
 from .quantization import INTEGER, calibrate, quantize
-from .scoring import CRITERIA, WEIGHT_CRITERIA
+from .scoring import CRITERIA, WEIGHT_CRITERIA, weight_scores
 from .sparse_training import slim, soft_prune, sparse_train
 from .sparsifying import n_of_m, obs_sparsify, with_masks
 
 __all__ = ["CRITERIA", "INTEGER", "WEIGHT_CRITERIA", "calibrate", "distill", "find_ticket", "finetune", "group_scores", "lowrank",
            "n_of_m", "obs_sparsify", "prune", "prune_iteratively", "quantize", "slim", "soft_prune", "sparse_train", "sparsify",
-           "with_masks"]
+           "weight_scores", "with_masks"]

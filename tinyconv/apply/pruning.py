@@ -12,7 +12,7 @@ from ..cost import macs as macs_of
 from ..graph import couple, remove_channels
 from . import scoring
 from ._checks import check_graph, layer_weights
-from .scoring import CRITERIA, WEIGHT_CRITERIA
+from .scoring import CRITERIA
 
 SCOPES = ("global", "uniform")
 
@@ -140,7 +140,7 @@ def sparsify(g, sparsity, scope="global", criterion="magnitude", data=None, seed
     if scope not in SCOPES:
         raise ValueError(f"scope must be one of {', '.join(SCOPES)}, not {scope!r}")
     pure.exact_count(0, sparsity)                                                 # a bad fraction is refused before scores are made
-    weights, table = layer_weights(g), scoring.scored(g, criterion, data, seed, WEIGHT_CRITERIA)
+    weights, table = layer_weights(g), scoring.weight_scores(g, criterion, data, seed)
     below = np.nextafter(min(scores.min() for scores in table.values()), -np.inf)
     scores = [np.where(w == 0, below, table[name]) for name, w in weights.items()]
     masks = pure.mask_smallest_of_all(scores, sparsity) if scope == "global" else [pure.mask_smallest(s, sparsity) for s in scores]

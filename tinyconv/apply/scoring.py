@@ -20,7 +20,7 @@ from ..compress import prune as pure
 from ..formulas import conv2d_geometry
 from ..graph import Network, run
 from ..tensor import Tensor
-from ._checks import layer_weights
+from ._checks import check_graph, layer_weights
 
 DAMPING = 0.01
 RAW = ("batch_norm", "lamp", "movement", "taylor_abs_sum", "taylor_sum_abs", "taylor_sum_squares")   # compared as they are
@@ -182,6 +182,15 @@ def scored(g, criterion, data, seed, table):
     if criterion not in FREE:
         data = checked_data(data, f"criterion {criterion!r}")
     return table[criterion](g, data, seed)
+
+
+def weight_scores(g, criterion="magnitude", data=None, seed=0):
+    """{weight name: scores of its shape} by a criterion of WEIGHT_CRITERIA: what `sparsify` ranks, to look at or to use again.
+
+    Errors: ValueError for an unknown criterion, and for data that is missing or does not fit.
+    """
+    check_graph(g)
+    return scored(g, criterion, data, seed, WEIGHT_CRITERIA)
 
 
 def of_groups(g, criterion, members, data, seed):
