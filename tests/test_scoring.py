@@ -48,7 +48,6 @@ def wide(g):
 
 # ---- what scores are made of -----------------------------------------------------------------------------------------
 
-@pytest.mark.small
 @pytest.mark.usefixtures("untouched")
 def test_gradients_are_those_of_the_loss(g):
     """Along a random direction against the difference quotient in float64; two batches weigh as many pictures as they hold."""
@@ -71,7 +70,6 @@ def test_gradients_are_those_of_the_loss(g):
         np.testing.assert_allclose(sum(part * found[name] for part, found in parts), whole, rtol=0, atol=1e-12)
 
 
-@pytest.mark.small
 @pytest.mark.usefixtures("untouched")
 def test_hessians_measure_what_every_layer_puts_out(g):
     """Each layer's weights moved at random in the float64 network: the mean squared change of its own outputs is ½δᵀHδ."""
@@ -90,7 +88,6 @@ def test_hessians_measure_what_every_layer_puts_out(g):
         assert np.square(seen[1] - seen[0]).sum() / pixels == pytest.approx(pure.output_error(delta, h[name]), rel=1e-10)
 
 
-@pytest.mark.small
 def test_a_shared_weight_has_the_inputs_of_all_its_layers():
     """One convolution, read twice: its H is the mean over both inputs, each with its number of pixels."""
     model = Wired(lambda self, x: self.a(self.a(x)), a=nn.Conv2d(2, 2, 3, bias=False, rng=0))
@@ -104,7 +101,6 @@ def test_a_shared_weight_has_the_inputs_of_all_its_layers():
     np.testing.assert_allclose(h, pure.layer_hessian(columns), rtol=1e-12)
 
 
-@pytest.mark.small
 @pytest.mark.usefixtures("untouched")
 def test_movement_of_one_step(g):
     """One batch is one step: -w times the gradient in training mode, at the weights before the step."""
@@ -117,7 +113,6 @@ def test_movement_of_one_step(g):
         np.testing.assert_allclose(score, -w.astype(np.float64) * grad, rtol=0, atol=allowed)
 
 
-@pytest.mark.small
 def test_slip_taylor_behind_batch_statistics(g):
     """In training BatchNorm divides a filter's scale out, so Σ w g is 0 to rounding and |Σ w g| ranks noise; in evaluation it
     is a number of the size of Σ |w g|."""
@@ -170,7 +165,6 @@ def test_every_criterion_of_weights_zeroes_exactly_as_many(g, criterion):
         assert once.array(name)[kept].tobytes() == w[kept].tobytes() and not (twice.array(name)[~kept]).any()
 
 
-@pytest.mark.small
 @pytest.mark.usefixtures("untouched")
 def test_tables_hold_what_the_pages_define(g):
     """By name, against compress/prune on gradients and Hessians made here."""
@@ -229,7 +223,6 @@ def test_obs_on_a_network(g):
             assert error < pure.output_error(pure.masked(w, mask).astype(np.float64) - w, hessian)
 
 
-@pytest.mark.small
 @pytest.mark.usefixtures("untouched")
 @pytest.mark.parametrize("call, message", [
     (lambda g: apply.prune(g, 0.5, "taylor", data=DATA), "criterion must be one of l1, l2, .*, not 'taylor'"),

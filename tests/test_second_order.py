@@ -5,7 +5,7 @@ import pytest
 from tinyconv import formulas, kernels
 from tinyconv.compress import prune
 
-pytestmark = pytest.mark.small
+small = pytest.mark.small
 LAYERS = {                                             # x (N,C,H,W), w (F,C/G,KH,KW), and the rest of a convolution
     "3x3": ((4, 3, 9, 8), (5, 3, 3, 3), dict(padding=1)),
     "strided, dilated, padded unevenly": ((6, 2, 11, 12), (4, 2, 3, 2), dict(stride=(2, 1), dilation=(1, 2), padding=((0, 1), (2, 1)))),
@@ -36,6 +36,7 @@ def rise(delta, h):
     return 0.5 * delta @ h @ delta
 
 
+@small
 def test_obs_on_a_quadratic():
     """Every weight: δ_q = -w_q, the rise is the score, no other δ of a thousand rises less, and OBD's is never below."""
     w, h = quadratic()
@@ -52,6 +53,7 @@ def test_obs_on_a_quadratic():
     assert not np.array_equal(np.argsort(obs), np.argsort(np.abs(w)))
 
 
+@small
 def test_without_correlations_obs_is_obd():
     """A diagonal H: nobody can make up for anybody; then δ moves w_q alone."""
     w, h = np.array([[1.0, -2.0, 3.0]]), np.diag([4.0, 1.0, 0.1])
@@ -61,6 +63,7 @@ def test_without_correlations_obs_is_obd():
     assert prune.choose_smallest(prune.obd_scores(w, h)[0], 1).tolist() == [2] == [int(np.abs(w).argmax())]
 
 
+@small
 @pytest.mark.parametrize("name", LAYERS)
 def test_columns_are_the_convolution(name):
     """w times the columns, group by group, against the seven loops in float64."""
@@ -92,6 +95,7 @@ def test_the_error_of_a_real_convolution_is_an_exact_quadratic(name):
             assert measured(alone.reshape(w.shape)) == pytest.approx(obd[f, q], rel=CLOSE) and obs[f, q] <= obd[f, q]
 
 
+@small
 @pytest.mark.parametrize("sparsity", [0.0, 0.3, 0.6, 1.0])
 @pytest.mark.parametrize("name", LAYERS)
 def test_obs_prune(name, sparsity):
@@ -113,6 +117,7 @@ def test_obs_prune(name, sparsity):
     assert prune.obs_prune(w.astype(np.float32), prune.damped_inverse(h, 0), sparsity)[0].dtype == np.float32
 
 
+@small
 def test_obs_prune_takes_the_cheapest_step_of_the_whole_layer():
     """Against a greedy search that inverts what is left of H anew for every filter at every step."""
     _, w, _, h, _ = layer("two groups")
@@ -132,6 +137,7 @@ def test_obs_prune_takes_the_cheapest_step_of_the_whole_layer():
     assert np.abs(new.reshape(6, 18) - rows).max() <= 1e-9
 
 
+@small
 def test_damping():
     """H + d·mean(diag H)·I, inverted; the mean over all groups, so that a dead group does not stay singular. With it the
     prediction is an upper bound, and H itself still measures the error exactly."""
@@ -149,6 +155,7 @@ def test_damping():
     assert np.isfinite(prune.damped_inverse(few)).all()
 
 
+@small
 def test_slip_eigenvalues_as_scores_of_weights():
     """Sorted eigenvalues stay put when the taps change places, while what the weights cost moves with them; and the weight beside the
     least eigenvalue is not the cheapest."""
@@ -162,6 +169,7 @@ def test_slip_eigenvalues_as_scores_of_weights():
     assert rise(np.linalg.eigh(h)[1][:, 0], h) == pytest.approx(values[0] / 2)   # what an eigenvalue is: the rise along a direction
 
 
+@small
 def test_slip_obs_saliency_without_its_update():
     """w_q²/(2[H⁻¹]_qq) is the rise with the update; zeroed alone the same weight costs ½H_qq w_q², more wherever taps are correlated."""
     _, w, _, h, _ = layer("3x3")
@@ -173,6 +181,7 @@ def test_slip_obs_saliency_without_its_update():
     assert prune.output_error(alone, h) > 1.05 * promised
 
 
+@small
 @pytest.mark.parametrize("call, message", [
     (lambda: prune.layer_hessian(np.ones(3)), r"columns must be \(…,K,N\)"),
     (lambda: prune.layer_hessian(np.array([[np.nan]])), "columns must be finite"),
