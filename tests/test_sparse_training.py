@@ -118,10 +118,10 @@ def test_iterative_pruning_of_channels(g):
 
 @pytest.mark.small
 def test_slip_the_ratio_of_what_is_left(g):
-    """0.4 and then 0.4 again of what is left leaves 0.36 of the groups; the second ratio has to be of the start: 0.8 leaves 0.2."""
-    once = apply.prune(g, 0.5)
-    slip = apply.prune(once, 0.5)
-    assert [len(graph.couple(h).groups) for h in (g, once, slip)] == [16, 8, 4]
+    """On the way to half, 0.25 and then 0.5 of what is left leaves 6 groups of 16; by budgets of the start, what was asked is left."""
+    once = apply.prune(g, 0.25)
+    slip, right = apply.prune(once, 0.5), apply.prune(g, 0.5)
+    assert [len(graph.couple(h).groups) for h in (g, once, slip, right)] == [16, 12, 6, 8]
 
 
 def test_a_ticket_is_rewound(g):
