@@ -6,6 +6,7 @@ import pytest
 
 import tinyconv as tc
 from tinyconv import optim
+from tinyconv.compress.prune import soft_threshold
 
 pytestmark = pytest.mark.small
 STEPS = 12
@@ -237,6 +238,42 @@ def test_one_cycle_shape():
         assert rates[:11] == sorted(rates[:11]) and rates[10:] == sorted(rates[10:], reverse=True)
 
 
+def _lasso(make, steps=1500):
+    """The weight that an optimiser ends at on ½ Σ a (w - target)² + 0.3 Σ|w|, the penalty being the optimiser's affair."""
+    target, p = np.array([2.0, -1.0, 0.15, -0.05]), tc.nn.Parameter(np.ones(4))
+    optimizer = make(p)
+    for _ in range(steps):
+        p.grad = _gradient(p.data, target)
+        optimizer.step()
+    return p.data
+
+
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.9}, {"momentum": 0.5, "nesterov": True}])
+def test_proximal_sgd_arrives_at_the_minimum_of_the_lasso(options):
+    """Known here: sign(t) max(|t| - 0.3/a, 0), each weight by itself; with momentum too, and the zeros are exact."""
+    target, a = np.array([2.0, -1.0, 0.15, -0.05]), np.linspace(0.5, 2, 4)
+    known = np.sign(target) * np.maximum(np.abs(target) - 0.3 / a, 0)
+    found = _lasso(lambda p: optim.ProximalSGD([p], 0.05, [(p, soft_threshold, 0.3)], **options))
+    assert found == pytest.approx(known, abs=1e-9) and np.array_equal(found == 0, known == 0) and (known == 0).sum() == 2
+
+
+def test_slip_a_proximal_step_that_forgets_momentum():
+    """t = lr λ behind momentum 0.9 is a tenth of the penalty asked for; a subgradient instead of the step gives no zero at all."""
+    class Forgetful(optim.SGD):
+        def step(self):
+            super().step()
+            for p in self.params:
+                p.data[...] = soft_threshold(p.data, self.lr * 0.3)
+
+    class Subgradient(optim.SGD):
+        def update(self, w, g, state):
+            return super().update(w, g + 0.3 * np.sign(w), state)
+    target, a = np.array([2.0, -1.0, 0.15, -0.05]), np.linspace(0.5, 2, 4)
+    weaker = np.sign(target) * np.maximum(np.abs(target) - 0.03 / a, 0)
+    assert _lasso(lambda p: Forgetful([p], 0.05, momentum=0.9)) == pytest.approx(weaker, abs=1e-9)
+    assert (_lasso(lambda p: Subgradient([p], 0.05)) != 0).all()
+
+
 @pytest.mark.parametrize("f, error, message", [
     (lambda p: optim.step_decay(3, 1.0, 0), ValueError, "milestones must be steps of at least 1, or one such number, not 0"),
     (lambda p: optim.StepSchedule(optim.SGD([p], 0.1), [3, 2.5]), ValueError, r"milestones must be .* not \[3, 2.5\]"),
@@ -252,6 +289,8 @@ def test_one_cycle_shape():
     (lambda p: optim.SGD([p], 0.1, momentum=1.0), ValueError, r"momentum must lie in \[0, 1\), not 1.0"),
     (lambda p: optim.SGD([p], 0.1, weight_decay=-1), ValueError, "weight_decay must be finite and at least 0, not -1"),
     (lambda p: optim.SGD([p], 0.1, nesterov=True), ValueError, "nesterov needs momentum above 0"),
+    (lambda p: optim.ProximalSGD([p], 0.1, [(p, soft_threshold, -1)]), ValueError, "strength must be finite and at least 0, not -1"),
+    (lambda p: optim.ProximalSGD([p], 0.1, [(tc.nn.Parameter(np.ones(2)), soft_threshold, 1)]), ValueError, "among params"),
     (lambda p: optim.Adam([p], betas=(0.9, 1.0)), ValueError, r"betas\[1\] must lie in \[0, 1\), not 1.0"),
     (lambda p: optim.Adam([p], betas=(-0.1, 0.9)), ValueError, r"betas\[0\] must lie in"),
     (lambda p: optim.Adam([p], eps=-1), ValueError, "eps must be finite and at least 0, not -1"),

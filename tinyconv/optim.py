@@ -3,6 +3,7 @@
 SGD       g += λ w;  v = μ v + g;  w -= lr v           (Nesterov: w -= lr (g + μ v));  the first v is g itself, as in PyTorch
 Adam      m = β1 m + (1-β1) g;  v = β2 v + (1-β2) g²;  w -= lr m̂ / (sqrt(v̂) + ε),  m̂ = m/(1-β1^t),  v̂ = v/(1-β2^t)
 AdamW     the same, with w -= lr λ w beside it instead of λ w inside g
+Proximal  SGD, then w = prox(w): a penalty that sets weights exactly to 0 (operators: compress/prune/proximal)
 Learning rates: half a cosine, steps, one cycle; each a function of the step, and a Schedule that sets it.
 Sources: Sutskever et al. 2013 (momentum), Kingma & Ba 2015, Loshchilov & Hutter 2017 (cosine) and 2019 (AdamW), Smith & Topin
 2018 (one cycle).
@@ -74,6 +75,35 @@ class SGD(Optimizer):
         vs = [np.zeros_like(w) if self.momentum and v is None else v for w, v in zip(ws, vs)]       # the first v is then g itself
         kernels.sgd_step(ws, gs, vs, self.lr, self.momentum, self.weight_decay, self.nesterov)
         return vs
+
+
+class ProximalSGD(SGD):
+    """SGD on a loss, and after each step the proximal step of a penalty: minimises L₀ + Σ λ·penalty(w), with exact zeros.
+
+        w -= lr v;   w = prox_t(w),   t = lr λ/(1-μ)
+    shrink: a list of (parameter, operator, λ), operator(w, t) such as compress.prune.soft_threshold or group_soft_threshold. Why
+    1-μ: where nothing moves any more v = g/(1-μ), so the loss pulls by lr g/(1-μ) a step, and the penalty must pull as often; with
+    t = lr λ the penalty in force would be (1-μ)λ. Errors: ValueError for a λ below 0, or a parameter that is not among params.
+
+    >>> w = tc.nn.Parameter(np.array([1.0, 0.05]))
+    >>> ((w - 0.5) ** 2).sum().backward()
+    >>> tc.optim.ProximalSGD([w], 0.1, [(w, tc.compress.prune.soft_threshold, 2.0)]).step()
+    >>> w.data.round(9)
+    array([0.7, 0. ])
+    """
+
+    def __init__(self, params, lr, shrink, momentum=0.0, weight_decay=0.0, nesterov=False):
+        super().__init__(params, lr, momentum, weight_decay, nesterov)
+        self.shrink = [(p, operator, _within(strength, "strength", 0)) for p, operator, strength in shrink]
+        if not {id(p) for p, _, _ in self.shrink} <= {id(p) for p in self.params}:
+            raise ValueError("shrink must name parameters that are among params")
+
+    def step(self):
+        """Move every parameter that has a gradient, then shrink those that are penalised."""
+        super().step()
+        for p, operator, strength in self.shrink:
+            if p.grad is not None:
+                p.data[...] = operator(p.data, self.lr * strength / (1 - self.momentum))
 
 
 class Adam(Optimizer):

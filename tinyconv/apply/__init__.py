@@ -1,14 +1,21 @@
 """Floor 5: compress/ carried through networks. Graph in, Graph out; the graph that went in is untouched.
 
-prune removes coupled channels, remove_blocks whole blocks, sparsify zeroes weights, lowrank splits layers, quantize writes the
-network in integers; finetune and distill train what came out.
+prune removes coupled channels, remove_blocks whole blocks, sparsify zeroes weights (n_of_m in a pattern, obs_sparsify with the others
+following, with_masks by name), lowrank splits layers, quantize writes the network in integers; finetune and distill train what came out;
+sparse_train, slim and soft_prune make sparse while they train; prune_iteratively prunes and trains in turns, find_ticket looks for a
+lottery ticket.
 """
 from .distillation import distill
 from .finetuning import finetune
+from .iterating import find_ticket, prune_iteratively
 from .low_rank import lowrank
 from .pruning import chosen_groups, group_scores, prune, random_groups, sparsify
 from .quantization import INTEGER, calibrate, quantize
+from .scoring import CRITERIA, WEIGHT_CRITERIA, weight_scores
 from .shortening import Block, blocks, remove_blocks
+from .sparse_training import slim, soft_prune, sparse_train
+from .sparsifying import n_of_m, obs_sparsify, with_masks
 
-__all__ = ["Block", "INTEGER", "blocks", "calibrate", "chosen_groups", "distill", "finetune", "group_scores", "lowrank", "prune",
-           "quantize", "random_groups", "remove_blocks", "sparsify"]
+__all__ = ["Block", "CRITERIA", "INTEGER", "WEIGHT_CRITERIA", "blocks", "calibrate", "chosen_groups", "distill", "find_ticket", "finetune",
+           "group_scores", "lowrank", "n_of_m", "obs_sparsify", "prune", "prune_iteratively", "quantize", "random_groups", "remove_blocks", "slim",
+           "soft_prune", "sparse_train", "sparsify", "weight_scores", "with_masks"]

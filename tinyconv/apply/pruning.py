@@ -1,22 +1,23 @@
 """Pruning carried through a network. `prune` removes coupled groups of channels, from every array; `sparsify` only zeroes.
 
-A group's score is the mean over its filters of the filter's score (Σ|w|, or sqrt Σw²), each divided by the mean score of its
-layer, so that layers of different size can be ranked together; the random control draws one number a group. scope="global"
-ranks all groups of the network in one list; "uniform" takes the same share of every family of groups (the groups that live in
-the same layers).
+A group's score is the mean over its filters of the filter's score, each divided by the mean score of its layer, so that layers of
+different size can be ranked together (but for criteria that compare layers themselves; they all stand on page scoring); the random
+control draws one number a group. scope="global" ranks all groups of the network in one list; "uniform" takes the same share of
+every family of groups (the groups that live in the same layers).
 """
 import numpy as np
 
 from ..compress import prune as pure
 from ..cost import Remaining
 from ..graph import couple, remove_channels
+from . import scoring
 from ._checks import check_graph, layer_weights
+from .scoring import CRITERIA
 
-CRITERIA = {"l1": pure.l1_scores, "l2": pure.l2_scores, "random": None}
 SCOPES = ("global", "uniform")
 
 
-def group_scores(g, criterion="l1", seed=0, coupling=None):
+def group_scores(g, criterion="l1", seed=0, coupling=None, data=None):
     """(roots, scores, families) of the coupled groups that may be removed, in order of root number.
 
     families[i] names the layers whose filters group i consists of; groups of one family compete with each other under "uniform".
@@ -24,24 +25,16 @@ def group_scores(g, criterion="l1", seed=0, coupling=None):
     check_graph(g)
     if criterion not in CRITERIA:
         raise ValueError(f"criterion must be one of {', '.join(CRITERIA)}, not {criterion!r}")
-    members = {}                                                                  # root -> its filters, as (weight name, index)
+    members, bindings = {}, {}                                                    # root -> its filters, as (weight name, index)
     weights = layer_weights(g)
     for root, bound in (coupling or couple(g)).groups.items():
         filters = [(b.name, b.index) for b in bound if b.axis == 0 and b.name in weights]
         if filters:
-            members[root] = filters
+            members[root], bindings[root] = filters, [(b.name, b.index) for b in bound if b.axis == 0]
     roots, families = np.array(list(members), dtype=np.int64), [tuple(sorted({name for name, _ in f})) for f in members.values()]
     if criterion == "random":
-        if seed is None:
-            raise ValueError("seed must be an integer or a numpy Generator, not None: the control has to be repeatable")
-        return roots, np.random.default_rng(seed).random(len(roots)), families
-    relative = {name: _relative(CRITERIA[criterion](w)) for name, w in weights.items()}
-    return roots, np.array([np.mean([relative[name][i] for name, i in filters]) for filters in members.values()]), families
-
-
-def _relative(scores):
-    """Scores of one layer's filters, divided by their mean."""
-    return scores / (scores.mean() or 1.0)
+        return roots, pure.generator(seed).random(len(roots)), families
+    return roots, scoring.of_groups(g, criterion, list(bindings.values()), data, seed), families
 
 
 def _order(scores, families, scope):
@@ -73,13 +66,14 @@ def _never_empty(coupling, roots, order):
     return going
 
 
-def prune(g, ratio=None, criterion="l1", scope="global", macs=None, seed=0, params=None, bytes=None):
+def prune(g, ratio=None, criterion="l1", scope="global", macs=None, seed=0, params=None, bytes=None, data=None):
     """A physically smaller Graph: the lowest-scoring coupled groups of channels are taken out of every array they run through.
 
     ratio    the fraction of prunable groups that go, in [0, 1); exactly round(ratio · n) of them (of each family under "uniform")
     macs, params, bytes   instead of ratio, one of them: a budget for MACs of a picture, trained numbers, or bytes of all arrays.
              Never exceeded, and maximal: with any one of the groups that went given back it would be (`chosen_groups`)
-    criterion  "l1", "l2", or "random" (the control, by `seed`);  scope  "global" or "uniform"
+    criterion  a name of CRITERIA ("random" is the control, by `seed`);  scope  "global" or "uniform"
+    data     (images, labels), for criteria that ask for gradients, inputs or an epoch
     Invariants: pruned(x) == masked(x); no layer is ever empty; kept numbers keep their bits. Errors: ValueError for a ratio or
     budget that cannot be met, unknown names; TypeError for one that is no number; GraphError for an operation that channels
     cannot be followed through.
@@ -92,7 +86,7 @@ def prune(g, ratio=None, criterion="l1", scope="global", macs=None, seed=0, para
     check_graph(g)
     check_target(ratio, dict(macs=macs, params=params, bytes=bytes), scope)
     coupling = couple(g)
-    scored = group_scores(g, criterion, seed, coupling)
+    scored = group_scores(g, criterion, seed, coupling, data)
     return remove_channels(g, chosen_groups(coupling, *scored, ratio, scope, macs, params, bytes), coupling)
 
 
@@ -179,16 +173,19 @@ def _to_budget(coupling, going, quantity, budget):
     return gone
 
 
-def sparsify(g, sparsity, scope="global"):
-    """A Graph of the same size with the weights of least magnitude set to 0: exactly round(n · sparsity) of all weights of
-    convolution and linear layers together, or of each array under scope="uniform".
+def sparsify(g, sparsity, scope="global", criterion="magnitude", data=None, seed=0):
+    """A Graph of the same size with the weights of least score set to 0: exactly round(n · sparsity) of all weights of
+    convolution and linear layers together, or of each array under scope="uniform". Those that are 0 already go first.
 
-    Nothing gets smaller or faster by this; a sparse encoding may. `finetune(…, keep_zeros=True)` trains the rest.
+    criterion  a name of WEIGHT_CRITERIA; data, seed as for `prune`. Nothing gets smaller or faster by this; a sparse encoding may.
+    `finetune(…, keep_zeros=True)` trains the rest. Errors: ValueError for unknown names, a sparsity outside [0, 1], missing data.
     """
     check_graph(g)
     if scope not in SCOPES:
         raise ValueError(f"scope must be one of {', '.join(SCOPES)}, not {scope!r}")
-    weights = layer_weights(g)
-    arrays = list(weights.values())
-    masks = pure.global_magnitude(arrays, sparsity) if scope == "global" else [pure.magnitude(w, sparsity) for w in arrays]
+    pure.exact_count(0, sparsity)                                                 # a bad fraction is refused before scores are made
+    weights, table = layer_weights(g), scoring.weight_scores(g, criterion, data, seed)
+    below = np.nextafter(min(scores.min() for scores in table.values()), -np.inf)
+    scores = [np.where(w == 0, below, table[name]) for name, w in weights.items()]
+    masks = pure.mask_smallest_of_all(scores, sparsity) if scope == "global" else [pure.mask_smallest(s, sparsity) for s in scores]
     return g.with_arrays({name: pure.masked(w, mask) for (name, w), mask in zip(weights.items(), masks)})
