@@ -9,6 +9,7 @@ from wired import Wired
 import tinyconv as tc
 from tinyconv import apply, cost, formulas, graph, nn
 from tinyconv import functional as F
+from tinyconv.compress import distill as pure_distill
 from tinyconv.compress import lowrank as pure_lowrank
 
 U = 2.0 ** -24
@@ -229,6 +230,84 @@ def test_distillation_brings_student_and_teacher_together():
     other = tc.trace(nn.Sequential(nn.Flatten(), nn.Linear(72, 5, rng=0)), (1, 2, 6, 6))
     with pytest.raises(ValueError, match="same classes, not 4 and 5"):
         apply.distill(student, other, images, labels)
+
+
+def taught_pair():
+    """(student, teacher, images, labels): the teacher trained, both with a convolution, a pooling and a layer for scores."""
+    images, labels = toy(128)
+    teacher = apply.finetune(tc.trace(seen_net(8, 0), (1, 2, 6, 6), check=False), images, labels, epochs=3, lr=0.05, progress=False)
+    return tc.trace(seen_net(4, 1), (1, 2, 6, 6), check=False), teacher, images, labels
+
+
+def seen_net(width, seed):
+    return nn.Sequential(nn.Conv2d(2, width, 3, padding=1, rng=seed), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                         nn.Linear(width, 4, rng=seed))
+
+
+PAIRS = {"hints": [("1", "1")], "attention": ["1"], "similarity": ["3", "1"], "relational": [("3", "3")]}
+
+
+@pytest.mark.parametrize("method", apply.distillation.METHODS)
+def test_every_way_of_distilling(method):
+    """The loss that is trained falls; teacher and student that went in keep every bit; a Graph gives a Graph with the same names,
+    and a Module gets the same arrays; the last epochs, on labels alone, are counted on.
+    """
+    student, teacher, images, labels = taught_pair()
+    before = [{name: a.tobytes() for name, a in g.arrays().items()} for g in (student, teacher)]
+    history, options = [], dict(epochs=3, lr=0.02, progress=False, method=method, layers=PAIRS.get(method), batch_size=32)
+    taught = apply.distill(student, teacher, images, labels, history=history, tune_epochs=1, tune_lr=0.01, **options)
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4] and history[2]["loss"] < history[0]["loss"]
+    assert [{name: a.tobytes() for name, a in g.arrays().items()} for g in (student, teacher)] == before
+    assert taught.nodes == student.nodes and taught.outputs == student.outputs and taught.arrays().keys() == student.arrays().keys()
+    module = seen_net(4, 1)
+    assert apply.distill(module, graph.Network(teacher), images, labels, tune_epochs=1, tune_lr=0.01, **options) is module
+    assert all(np.array_equal(module.state_dict()[name], a) for name, a in taught.arrays().items()) and not module.training
+
+
+@pytest.mark.small
+def test_features_are_compared_as_the_pure_losses_say():
+    """One step's loss of every feature method is cross-entropy and weight times the pure loss, on features computed by hand."""
+    student, teacher, images, labels = taught_pair()
+    images, labels = images[:8], labels[:8]
+    arrays = student.arrays()
+    relu = [np.maximum(tc.kernels.conv2d(images, g.array("0.weight"), g.array("0.bias"), padding=1), 0) for g in (student, teacher)]
+    pooled = [f.mean(axis=(2, 3)) for f in relu]
+    scores = pooled[0] @ arrays["4.weight"].T + arrays["4.bias"]
+    hard = -np.log(pure_distill.softmax(scores)[range(8), labels]).mean()
+    by_hand = {"attention": pure_distill.attention_loss(*relu)[0], "relational": pure_distill.relational_loss(*pooled)[0],
+               "similarity": pure_distill.similarity_loss(*pooled)[0] + pure_distill.similarity_loss(*relu)[0]}
+    for method in by_hand:
+        history = []
+        apply.distill(student, teacher, images, labels, epochs=1, weight=2.5, batch_size=8, progress=False, history=history,
+                      method=method, layers=PAIRS[method])
+        assert history[0]["loss"] == pytest.approx(hard + 2.5 * by_hand[method], rel=1e-4)
+
+
+@pytest.mark.small
+def test_what_distillation_refuses():
+    """Unknown methods, weights and layers that do not fit: before a step is taken, student and teacher as they were."""
+    student, teacher, images, labels = taught_pair()
+    module = graph.Network(student)
+    before = {name: a.tobytes() for name, a in module.state_dict().items()}
+    other = tc.trace(nn.Sequential(nn.Flatten(), nn.Linear(72, 5, rng=0)), (1, 2, 6, 6), check=False)
+    for message, given in (("method must be one of kd, kd_alpha, .* not 'crd'", dict(method="crd")),
+                           (r"weight must lie in \[0, 1\] for 'kd', not 9", dict(weight=9)),
+                           ("weight must be at least 0 and finite for 'hints', not -1", dict(method="hints", weight=-1)),
+                           ("layers go with hints, .* 'decoupled' compares scores", dict(method="decoupled", layers=["1"])),
+                           ("layers must list values for method 'attention'", dict(method="attention")),
+                           ("layers must list values", dict(method="attention", layers="1")),
+                           ("layers must hold names or pairs", dict(method="attention", layers=[("1", "1", "1")])),
+                           ("student has no value or module 'body'; its modules are 0, 1, 2", dict(method="hints", layers=["body"])),
+                           ("attention compares maps of one size", dict(method="attention", layers=[("1", "2")])),
+                           ("attention compares maps of one size", dict(method="attention", layers=["3"])),
+                           ("hints compares maps of one size", dict(method="hints", layers=[("3", "1")])),
+                           ("tune_epochs must be an integer of at least 0, not -1", dict(tune_epochs=-1))):
+        with pytest.raises(ValueError, match=message):
+            apply.distill(module, teacher, images, labels, progress=False, **given)
+    for method in apply.distillation.METHODS:
+        with pytest.raises(ValueError, match="same classes, not 4 and 5"):
+            apply.distill(module, other, images, labels, method=method, layers=PAIRS.get(method), progress=False)
+    assert {name: a.tobytes() for name, a in module.state_dict().items()} == before
 
 
 # ---- low rank ------------------------------------------------------------------------------------------------------------
