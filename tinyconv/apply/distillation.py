@@ -5,14 +5,15 @@
     kd_alpha     H(y, p_s) + α T² KL(p_t^T ‖ p_s^T)                           1
     logits       H(y, p_s) + α ‖d - mean d‖²/(2K),  d = z_s - z_t             1
     decoupled    H(y, p_s) + α T² (TCKD + 8 NCKD)                             1
-    hints        H(y, p_s) + α mean (R f_s - f_t)², R learnt beside           100
+    hints        H(y, p_s) + α mean (R f_s - f_t)², R learnt beside           1
     attention    H(y, p_s) + α mean (u_s - u_t)², u the attention maps        1000
     similarity   H(y, p_s) + α ‖Ĝ_s - Ĝ_t‖²/N²                                3000
     relational   H(y, p_s) + α (25 distances + 50 angles)                     1
 
 mean over the batch; the teacher in evaluation mode, without gradient, on the pictures the student sees. The last four compare
 features: values of both graphs, named in `layers`; their terms are summed. A student that followed its teacher may end with
-some epochs on the labels alone (tune_epochs). Usual weights: Hinton et al. 2015; Zhao et al. 2022; Tian et al. 2020's code.
+some epochs on the labels alone (tune_epochs). Weights: Hinton et al. 2015; Zhao et al. 2022; attention to relational as in the
+code of Tian et al. 2020, made for lr 0.05: the step lr α must stay small, or training ends in NonFiniteLoss.
 """
 import numpy as np
 
@@ -30,7 +31,7 @@ SCORES = {                                                # method -> (usual wei
     "decoupled": (1.0, lambda s, t, y, T, a: F.cross_entropy(s, y) + a * F.decoupled_distillation_loss(s, t, y, T)),
 }
 FEATURES = {                                              # method -> (usual weight, loss of (student's features, teacher's))
-    "hints": (100.0, F.mse_loss),
+    "hints": (1.0, F.mse_loss),
     "attention": (1000.0, F.attention_transfer_loss),
     "similarity": (3000.0, F.similarity_preserving_loss),
     "relational": (1.0, F.relational_loss),
