@@ -1,4 +1,5 @@
 """Transforms of whole networks: exact counts, budgets kept, integers that are integers, and a graph that went in untouched."""
+import functools
 from fractions import Fraction
 
 import numpy as np
@@ -8,6 +9,7 @@ from wired import Wired
 import tinyconv as tc
 from tinyconv import apply, cost, formulas, graph, nn
 from tinyconv import functional as F
+from tinyconv.compress import distill as pure_distill
 from tinyconv.compress import lowrank as pure_lowrank
 
 U = 2.0 ** -24
@@ -280,6 +282,84 @@ def test_distillation_brings_student_and_teacher_together():
         apply.distill(student, other, images, labels)
 
 
+def taught_pair():
+    """(student, teacher, images, labels): the teacher trained, both with a convolution, a pooling and a layer for scores."""
+    images, labels = toy(128)
+    teacher = apply.finetune(tc.trace(seen_net(8, 0), (1, 2, 6, 6), check=False), images, labels, epochs=3, lr=0.05, progress=False)
+    return tc.trace(seen_net(4, 1), (1, 2, 6, 6), check=False), teacher, images, labels
+
+
+def seen_net(width, seed):
+    return nn.Sequential(nn.Conv2d(2, width, 3, padding=1, rng=seed), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                         nn.Linear(width, 4, rng=seed))
+
+
+PAIRS = {"hints": [("1", "1")], "attention": ["1"], "similarity": ["3", "1"], "relational": [("3", "3")]}
+
+
+@pytest.mark.parametrize("method", apply.distillation.METHODS)
+def test_every_way_of_distilling(method):
+    """The loss that is trained falls; teacher and student that went in keep every bit; a Graph gives a Graph with the same names,
+    and a Module gets the same arrays; the last epochs, on labels alone, are counted on.
+    """
+    student, teacher, images, labels = taught_pair()
+    before = [{name: a.tobytes() for name, a in g.arrays().items()} for g in (student, teacher)]
+    history, options = [], dict(epochs=3, lr=0.02, progress=False, method=method, layers=PAIRS.get(method), batch_size=32)
+    taught = apply.distill(student, teacher, images, labels, history=history, tune_epochs=1, tune_lr=0.01, **options)
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4] and history[2]["loss"] < history[0]["loss"]
+    assert [{name: a.tobytes() for name, a in g.arrays().items()} for g in (student, teacher)] == before
+    assert taught.nodes == student.nodes and taught.outputs == student.outputs and taught.arrays().keys() == student.arrays().keys()
+    module = seen_net(4, 1)
+    assert apply.distill(module, graph.Network(teacher), images, labels, tune_epochs=1, tune_lr=0.01, **options) is module
+    assert all(np.array_equal(module.state_dict()[name], a) for name, a in taught.arrays().items()) and not module.training
+
+
+@pytest.mark.small
+def test_features_are_compared_as_the_pure_losses_say():
+    """One step's loss of every feature method is cross-entropy and weight times the pure loss, on features computed by hand."""
+    student, teacher, images, labels = taught_pair()
+    images, labels = images[:8], labels[:8]
+    arrays = student.arrays()
+    relu = [np.maximum(tc.kernels.conv2d(images, g.array("0.weight"), g.array("0.bias"), padding=1), 0) for g in (student, teacher)]
+    pooled = [f.mean(axis=(2, 3)) for f in relu]
+    scores = pooled[0] @ arrays["4.weight"].T + arrays["4.bias"]
+    hard = -np.log(pure_distill.softmax(scores)[range(8), labels]).mean()
+    by_hand = {"attention": pure_distill.attention_loss(*relu)[0], "relational": pure_distill.relational_loss(*pooled)[0],
+               "similarity": pure_distill.similarity_loss(*pooled)[0] + pure_distill.similarity_loss(*relu)[0]}
+    for method in by_hand:
+        history = []
+        apply.distill(student, teacher, images, labels, epochs=1, weight=2.5, batch_size=8, progress=False, history=history,
+                      method=method, layers=PAIRS[method])
+        assert history[0]["loss"] == pytest.approx(hard + 2.5 * by_hand[method], rel=1e-4)
+
+
+@pytest.mark.small
+def test_what_distillation_refuses():
+    """Unknown methods, weights and layers that do not fit: before a step is taken, student and teacher as they were."""
+    student, teacher, images, labels = taught_pair()
+    module = graph.Network(student)
+    before = {name: a.tobytes() for name, a in module.state_dict().items()}
+    other = tc.trace(nn.Sequential(nn.Flatten(), nn.Linear(72, 5, rng=0)), (1, 2, 6, 6), check=False)
+    for message, given in (("method must be one of kd, kd_alpha, .* not 'crd'", dict(method="crd")),
+                           (r"weight must lie in \[0, 1\] for 'kd', not 9", dict(weight=9)),
+                           ("weight must be at least 0 and finite for 'hints', not -1", dict(method="hints", weight=-1)),
+                           ("layers go with hints, .* 'decoupled' compares scores", dict(method="decoupled", layers=["1"])),
+                           ("layers must list values for method 'attention'", dict(method="attention")),
+                           ("layers must list values", dict(method="attention", layers="1")),
+                           ("layers must hold names or pairs", dict(method="attention", layers=[("1", "1", "1")])),
+                           ("student has no value or module 'body'; its modules are 0, 1, 2", dict(method="hints", layers=["body"])),
+                           ("attention compares maps of one size", dict(method="attention", layers=[("1", "2")])),
+                           ("attention compares maps of one size", dict(method="attention", layers=["3"])),
+                           ("hints compares maps of one size", dict(method="hints", layers=[("3", "1")])),
+                           ("tune_epochs must be an integer of at least 0, not -1", dict(tune_epochs=-1))):
+        with pytest.raises(ValueError, match=message):
+            apply.distill(module, teacher, images, labels, progress=False, **given)
+    for method in apply.distillation.METHODS:
+        with pytest.raises(ValueError, match="same classes, not 4 and 5"):
+            apply.distill(module, other, images, labels, method=method, layers=PAIRS.get(method), progress=False)
+    assert {name: a.tobytes() for name, a in module.state_dict().items()} == before
+
+
 # ---- low rank ------------------------------------------------------------------------------------------------------------
 
 LAYERS = {
@@ -290,22 +370,28 @@ LAYERS = {
 }
 
 
+def restored(parts, form):
+    """The single weight of a chain, its weights in the order in which they run."""
+    if form in ("tucker2", "cp"):
+        return {"tucker2": pure_lowrank.restore_tucker2, "cp": pure_lowrank.restore_cp}[form](*parts[::-1])
+    return pure_lowrank.restore(*parts[::-1], form)
+
+
 @pytest.mark.small
 @pytest.mark.parametrize("kind", apply.low_rank.KINDS)
 @pytest.mark.parametrize("name", LAYERS)
-def test_a_low_rank_pair_costs_and_errs_as_the_formulas_say(name, kind):
-    """MACs and parameters against formulas.low_rank_*, the weight's error against sqrt(Σσ²), the result against the restored
-    weight.
+def test_a_low_rank_chain_costs_and_errs_as_the_formulas_say(name, kind):
+    """MACs and parameters against formulas.low_rank_*, the weight's error against its formula (sqrt(Σσ²), HOSVD's bound), the
+    result against the restored weight, and the report against all of them.
     """
     model, shape = LAYERS[name]
     g = tc.trace(nn.Sequential(model()), (1, *shape), check=False)
-    x = pictures(2, *shape)
+    x, report = pictures(2, *shape), []
     node = next(node for node in g.nodes if node.op in ("conv2d", "linear"))
     w, form = g.array(node.inputs[1]), "linear" if name == "linear" else kind
-    limit = pure_lowrank.max_rank(w.shape, form)
-    rank = max(1, round(0.25 * limit))
-    h = apply.lowrank(g, ratio=0.25, kind=kind)
-    first, second = (n for n in h.nodes if n.op in ("conv2d", "linear"))
+    h = apply.lowrank(g, ratio=0.02 if form == "cp" else 0.25, kind=kind, report=report)
+    chain = [n for n in h.nodes if n.op in ("conv2d", "linear")]
+    parts, rank = [h.array(n.inputs[1]) for n in chain], report[0]["rank"]
     if form == "linear":
         macs, params = formulas.low_rank_linear_macs(24, 20, rank), formulas.low_rank_linear_params(24, 20, rank)
     else:
@@ -314,14 +400,23 @@ def test_a_low_rank_pair_costs_and_errs_as_the_formulas_say(name, kind):
         macs, bias = formulas.low_rank_conv_macs(geometry, rank, kind), node.inputs[2] is not None
         params = formulas.low_rank_conv_params(geometry.c, geometry.f, w.shape[2:], rank, kind, bias)
     assert (cost.macs(h), cost.params(h)) == (macs, params) and cost.macs(h) < cost.macs(g)
-    restored = pure_lowrank.restore(h.array(second.inputs[1]), h.array(first.inputs[1]), form)
-    error = pure_lowrank.truncation_error(pure_lowrank.singular_values(w, form), rank)
-    roundings = 3 * U * rank * np.linalg.norm(h.array(second.inputs[1])) * np.linalg.norm(h.array(first.inputs[1]))
-    assert abs(np.linalg.norm(restored - w) - error) <= roundings
+    assert [n.inputs[2] for n in chain] == [None] * (len(chain) - 1) + [node.inputs[2]]
+    back = restored(parts, form)
+    found, roundings = np.linalg.norm(back - w), 5 * U * max(np.ravel(rank)) * np.prod([np.linalg.norm(part) for part in parts])
+    if form == "tucker2":
+        sigma, tau = pure_lowrank.mode_singular_values(w)
+        assert found <= pure_lowrank.tucker2_bound(sigma, tau, rank) + roundings
+    elif form == "cp":
+        assert abs(found - np.sqrt(pure_lowrank.cp(w, rank).errors[-1])) <= roundings
+    else:
+        assert abs(found - pure_lowrank.truncation_error(pure_lowrank.singular_values(w, form), rank)) <= roundings
+    assert report == [dict(weight=node.inputs[1], kind=form, rank=rank, before=cost.macs(g), after=macs,
+                           error=report[0]["error"], degenerate=False if form == "cp" else None)]
+    assert abs(report[0]["error"] * np.linalg.norm(w) - found) <= 1e-6 * found
     wide = [{n: v.astype(np.float64) for n, v in arrays.items()} for arrays in (g.arrays(), h.arrays())]
-    exact = graph.run(g, x.astype(np.float64), values=wide[0] | {node.inputs[1]: restored})
+    exact = graph.run(g, x.astype(np.float64), values=wide[0] | {node.inputs[1]: back})
     ours = graph.run(h, x.astype(np.float64), values=wide[1])
-    size = np.abs(h.array(second.inputs[1])).sum() * np.abs(h.array(first.inputs[1])).sum() * np.abs(x).max()
+    size = np.prod([np.abs(part).sum() for part in parts]) * np.abs(x).max()
     assert ours.shape == exact.shape and np.abs(ours - exact).max() <= 2.0 ** -53 * 4 * w.size * size
 
 
@@ -368,11 +463,21 @@ def test_full_rank_is_the_same_layer_within_rounding():
 @pytest.mark.small
 @pytest.mark.usefixtures("untouched")
 def test_what_low_rank_refuses(g):
-    """Unknown kinds and layers, grouped layers by name, shared weights by name, both or neither of energy and ratio."""
-    for message, arguments in (("kind must be", dict(ratio=0.5, kind="tucker")), ("either energy or ratio", {}),
-                               ("either energy or ratio", dict(energy=0.5, ratio=0.5)),
-                               ("either energy or ratio", dict(energy=0)), ("either energy or ratio", dict(ratio=1.5)),
-                               ("either energy or ratio", dict(ratio=float("nan"))),
+    """Unknown kinds and layers, grouped layers by name, shared weights by name, none or two of energy, ratio and macs, budgets
+    that rank 1 exceeds, scopes that do not go with the rest."""
+    least = cost.macs(apply.lowrank(g, ratio=0.01))
+    assert cost.macs(apply.lowrank(g, macs=least)) == least
+    for message, arguments in (("kind must be", dict(ratio=0.5, kind="tucker")), ("either energy or ratio or macs", {}),
+                               ("either energy or ratio or macs", dict(energy=0.5, ratio=0.5)),
+                               ("either energy or ratio or macs", dict(macs=10**6, ratio=0.5)),
+                               (r"energy must lie in \(0, 1\], not 0", dict(energy=0)),
+                               (r"energy must lie in \(0, 1\], not 90", dict(energy=90)),
+                               (r"ratio must lie in \(0, 1\], not 1.5", dict(ratio=1.5)),
+                               ("ratio must lie", dict(ratio=float("nan"))), ("macs must be at least", dict(macs=float("nan"))),
+                               (f"macs must be at least {least:,}", dict(macs=least - 1)),
+                               ("scope must be one of global, uniform", dict(macs=10**6, scope="layer")),
+                               ("goes with macs, not 'uniform' with ratio", dict(ratio=0.5, scope="uniform")),
+                               ('scope must be "uniform" for kind "cp"', dict(macs=10**6, scope="global", kind="cp")),
                                ("without a low-rank form here: nowhere", dict(ratio=0.5, layers=["nowhere"])),
                                ("without a low-rank form here: 1.conv.1.0.weight",
                                 dict(ratio=0.5, layers=["1.conv.1.0.weight"]))):
@@ -382,6 +487,63 @@ def test_what_low_rank_refuses(g):
     assert apply.lowrank(shared, ratio=0.2).nodes == shared.nodes
     with pytest.raises(ValueError, match="without a low-rank form here: a.weight"):
         apply.lowrank(shared, ratio=0.2, layers=["a.weight"])
+
+
+@pytest.mark.small
+@pytest.mark.filterwarnings("ignore:cp is degenerate:RuntimeWarning")     # random weights have no low rank: terms may cancel
+@pytest.mark.usefixtures("untouched")
+@pytest.mark.parametrize("kind", apply.low_rank.KINDS)
+def test_a_budget_for_the_whole_network(g, kind):
+    """Never exceeded; under "global" no layer's rank could rise by itself; under "uniform" every layer keeps to one fraction;
+    and "global" loses no more than "uniform". A budget that is no smaller than the network changes nothing."""
+    total, lost = cost.macs(g), {}
+    for scope in ("global", "uniform") if kind != "cp" else (None,):
+        for budget in (total * 6 // 10, total * 8 // 10):
+            report = []
+            h = apply.lowrank(g, macs=budget, kind=kind, scope=scope, report=report)
+            room = budget - cost.macs(h)
+            assert room >= 0 and report and cost.macs(g) - cost.macs(h) == sum(row["before"] - row["after"] for row in report)
+            lost[scope, budget] = sum(row["error"] ** 2 for row in report)
+            for row in report if scope == "global" and kind != "tucker2" else ():
+                unit = row["after"] // row["rank"]
+                assert row["after"] == unit * row["rank"] and min(unit, row["before"] - row["after"]) > room
+            if scope == "uniform":
+                fractions = [row["after"] / row["before"] for row in report if row["rank"] not in (1, (1, 1))]
+                assert max(fractions, default=0) < 1
+    if kind != "cp":
+        assert all(lost["global", b] <= lost["uniform", b] + 1e-6 for scope, b in lost if kind != "tucker2")
+        assert apply.lowrank(g, macs=total, kind=kind).nodes == g.nodes
+
+
+@pytest.mark.small
+@pytest.mark.filterwarnings("ignore:cp is degenerate:RuntimeWarning")
+def test_tucker_and_cp_by_energy():
+    """The chain keeps the energy that was asked for; cp takes the least rank that does; where none saves, the layer stays."""
+    g = tc.trace(nn.Sequential(conv(4, 5), nn.ReLU(), nn.Conv2d(5, 8, 1, rng=0)), (1, 4, 6, 6), check=False)
+    for kind in ("tucker2", "cp"):
+        report = []
+        h = apply.lowrank(g, energy=0.4, kind=kind, report=report)
+        assert [row["kind"] for row in report][:1] == [kind] and cost.macs(h) < cost.macs(g)
+        assert report[0]["error"] ** 2 <= 0.6 and {row["kind"] for row in report[1:]} <= {"channel_out"}
+        if kind == "cp":
+            less = pure_lowrank.cp(g.array("0.weight"), report[0]["rank"] - 1)
+            assert less.errors[-1] > 0.6 * np.square(g.array("0.weight"), dtype=np.float64).sum()
+        assert apply.lowrank(g, energy=1.0, kind=kind).nodes == g.nodes
+
+
+@pytest.mark.small
+def test_a_degenerate_sum_is_told(monkeypatch):
+    """A weight that sums of two terms approach without reaching it: a warning names the layer, and the report says so."""
+    patient = functools.partial(pure_lowrank.cp, starts=2, sweeps=600, tolerance=0)
+    monkeypatch.setattr(pure_lowrank, "cp", patient)
+    w = np.zeros((9, 9, 3, 1), np.float32)
+    w[0, 0, 1, 0] = w[0, 1, 0, 0] = w[1, 0, 0, 0] = 1
+    model = nn.Sequential(nn.Conv2d(9, 9, (3, 1), bias=False, rng=0))
+    model[0].weight.data = w
+    report = []
+    with pytest.warns(RuntimeWarning, match=r"cp is degenerate in 0\.weight"):
+        apply.lowrank(tc.trace(model, (1, 9, 9, 9), check=False), ratio=2 / 27, kind="cp", report=report)
+    assert report[0]["degenerate"] is True and report[0]["rank"] == 2
 
 
 # ---- integers ------------------------------------------------------------------------------------------------------------

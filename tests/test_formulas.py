@@ -138,19 +138,36 @@ def test_macs_are_the_taps(g):
 @small
 @pytest.mark.parametrize("kind", fm.LOW_RANK_KINDS)
 @pytest.mark.parametrize("g", [g for g in GEOMETRIES if g.groups == 1], ids=str)
-def test_low_rank_pair(g, kind):
-    """The pair ends at the size of the layer it replaces, and its counts are those of its two convolutions and of the formula."""
-    k = 2
-    first, second = fm.low_rank_conv_geometries(g, k, kind)
-    assert second.y_shape == g.y_shape and first.x_shape == g.x_shape and second.x_shape == first.y_shape
-    for half in (first, second):                                         # the two are what conv2d_geometry itself works out
-        assert half == fm.conv2d_geometry(half.x_shape, half.w_shape, (half.sh, half.sw),
-                                          ((half.top, half.bottom), (half.left, half.right)), (half.dh, half.dw))
-    by_hand = {"channel_out": k * (g.c * g.kh * g.kw * g.oh * g.ow + g.f * g.oh * g.ow),
-               "channel_in": k * (g.c * g.h * g.w + g.f * g.kh * g.kw * g.oh * g.ow),
-               "spatial": k * (g.c * g.kh * g.oh * g.w + g.f * g.kw * g.oh * g.ow)}[kind]
-    assert fm.low_rank_conv_macs(g, k, kind) == g.n * by_hand
-    assert fm.low_rank_conv_params(g.c, g.f, (g.kh, g.kw), k, kind) == prod(first.w_shape) + prod(second.w_shape) + g.f
+def test_low_rank_chain(g, kind):
+    """The chain ends at the size of the layer it replaces, and its counts are those of its convolutions and of the formula."""
+    k, j = 3, 2
+    parts = fm.low_rank_conv_geometries(g, (k, j) if kind == "tucker2" else k, kind)
+    assert len(parts) == {"tucker2": 3, "cp": 4}.get(kind, 2)
+    assert parts[0].x_shape == g.x_shape and parts[-1].y_shape == g.y_shape
+    assert all(first.y_shape == second.x_shape for first, second in zip(parts, parts[1:]))
+    for part in parts:                                                   # each is what conv2d_geometry itself works out
+        assert part == fm.conv2d_geometry(part.x_shape, part.w_shape, (part.sh, part.sw), ((part.top, part.bottom),
+                                          (part.left, part.right)), (part.dh, part.dw), part.groups)
+    ohw, hw, last = g.oh * g.ow, g.h * g.w, k * g.f * g.oh * g.ow
+    by_hand = {"channel_out": k * g.c * g.kh * g.kw * ohw + last, "channel_in": k * g.c * hw + k * g.f * g.kh * g.kw * ohw,
+               "spatial": k * (g.c * g.kh * g.oh * g.w + g.f * g.kw * ohw),
+               "tucker2": j * g.c * hw + k * j * g.kh * g.kw * ohw + last,
+               "cp": k * (g.c * hw + g.kh * g.oh * g.w + g.kw * ohw) + last}[kind]
+    rank = (k, j) if kind == "tucker2" else k
+    assert fm.low_rank_conv_macs(g, rank, kind) == g.n * by_hand
+    assert fm.low_rank_conv_params(g.c, g.f, (g.kh, g.kw), rank, kind) == sum(prod(part.w_shape) for part in parts) + g.f
+
+
+@small
+def test_slip_spatial_cost_by_the_stride_alone():
+    """A circulating count of the spatial pair takes the first layer's width as stride times OW: k (C KH sw + F KW) OH OW. It
+    is right where W = sw OW, and wrong on every map that the stride does not divide: 7x7 at stride 2 has W = 7, not 8."""
+    def circulating(g, k):
+        return k * (g.c * g.kh * g.sw + g.f * g.kw) * g.oh * g.ow
+
+    even, odd = (fm.conv2d_geometry((1, 8, size, size), (6, 8, 3, 3), 2, 1) for size in (8, 7))
+    assert circulating(even, 4) == fm.low_rank_conv_macs(even, 4, "spatial")
+    assert circulating(odd, 4) - fm.low_rank_conv_macs(odd, 4, "spatial") == 4 * 8 * 3 * 4 * (8 - 7)
 
 
 # ---- counts against papers -------------------------------------------------------------------------------------------
@@ -288,10 +305,12 @@ def test_quantized_bytes_of_packed_bits():
     (lambda: fm.conv2d_params(4, 6.0, 3), "f must be an integer of at least 1, not 6.0"),
     (lambda: fm.linear_macs(4, True), "f must be an integer"),
     (lambda: fm.filter_pruning_factor(5, 4, 1, 1), "more kept than there were: kept_f 5 of f 4"),
-    (lambda: fm.low_rank_conv_params(4, 4, 3, 1, "tucker"), "kind must be one of channel_out, channel_in, spatial, not 'tucker'"),
+    (lambda: fm.low_rank_conv_params(4, 4, 3, 1, "tucker"), "kind must be one of channel_out, .*, cp, not 'tucker'"),
     (lambda: fm.low_rank_conv_macs(GEOMETRIES[0], 1, "depth"), "kind must be one of"),
     (lambda: fm.low_rank_conv_macs(GEOMETRIES[1], 1, "spatial"), "one group, this one has groups 2"),
     (lambda: fm.low_rank_conv_macs(GEOMETRIES[0], 0, "spatial"), "rank must be an integer of at least 1, not 0"),
+    (lambda: fm.low_rank_conv_macs(GEOMETRIES[0], (2, 0), "tucker2"), r"rank must be at least 1, not \(2, 0\)"),
+    (lambda: fm.low_rank_conv_params(4, 4, 3, (1, 2), "cp"), r"rank must be an integer of at least 1, not \(1, 2\)"),
     (lambda: fm.quantized_bytes(10, 0), "bits must be"), (lambda: fm.receptive_field(0), "kernel must be"),
 ])
 def test_costs_refuse(call, message):

@@ -1,9 +1,13 @@
-"""compress/lowrank: the pair is as near as Eckart and Young say, it computes what its restored weight computes, and it costs what the formula says."""
+"""compress/lowrank: the pair is as near as Eckart and Young say, it computes what its restored weight computes, and it costs what
+the formula says; Tucker-2 keeps HOSVD's bound and HOOI is never worse; ALS never rises; budgets are kept and used."""
+import itertools
+
 import numpy as np
 import pytest
 
 from tinyconv import formulas
 from tinyconv.compress import lowrank
+from tinyconv.compress.lowrank import ranks
 
 small = pytest.mark.small
 SHAPE = (6, 5, 3, 2)
@@ -141,6 +145,184 @@ def test_rank_by_budget():
             assert k == fits[-1]
 
 
+# ---- Tucker-2 --------------------------------------------------------------------------------------------------------
+
+def tucker_error(w, parts):
+    """‖w - restored‖² in float64."""
+    return float(np.square(w.astype(np.float64) - lowrank.restore_tucker2(*parts)).sum())
+
+
+@small
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("ranks", [(1, 1), (2, 4), (4, 2), (6, 5), (1, 5), (6, 1)])
+def test_hosvd_keeps_its_bound_and_hooi_is_never_worse(ranks, dtype):
+    """max of the discarded mode energies <= error² of HOOI <= of HOSVD <= their sum; HOOI's sweeps never rise; full ranks
+    are the identity; dtype, shapes and orthonormal outer factors as said."""
+    w = weight(dtype=dtype)
+    sigma, tau = lowrank.mode_singular_values(w)
+    dropped = np.square(sigma[ranks[0]:]).sum(), np.square(tau[ranks[1]:]).sum()
+    assert lowrank.tucker2_bound(sigma, tau, ranks) == pytest.approx(np.sqrt(sum(dropped)), rel=1e-14, abs=1e-300)
+    history = []
+    first, better = lowrank.hosvd(w, ranks), lowrank.hooi(w, ranks, history=history)
+    room = slack(w) * np.linalg.norm(w)                                       # on squares
+    assert max(dropped) - room <= tucker_error(w, better) <= tucker_error(w, first) + room
+    assert tucker_error(w, first) <= sum(dropped) + room
+    assert (np.diff(history) <= 1e-14 * np.square(w).sum()).all() and abs(history[0] - tucker_error(w, first)) <= room
+    assert abs(history[-1] - tucker_error(w, better)) <= room
+    for w3, w2, w1 in (first, better):
+        assert (w3.shape, w2.shape, w1.shape) == ((6, ranks[0], 1, 1), (*ranks, 3, 2), (ranks[1], 5, 1, 1))
+        assert w3.dtype == w2.dtype == w1.dtype == dtype and w1.flags.c_contiguous
+        for unit in (w3[:, :, 0, 0].T, w1[:, :, 0, 0]):
+            np.testing.assert_allclose(unit @ unit.T, np.eye(len(unit)), atol=32 * np.finfo(dtype).eps)
+        assert w3.size + w2.size + w1.size == formulas.low_rank_conv_params(5, 6, (3, 2), ranks, "tucker2", bias=False)
+    if ranks == (6, 5):
+        assert tucker_error(w, first) <= slack(w) ** 2 and tucker_error(w, better) <= slack(w) ** 2
+
+
+@small
+def test_slips_of_hosvd():
+    """Two things that are said of HOSVD and are wrong: that its error is the sum of the discarded energies (it is less), and
+    that, as with matrices, it is the best (HOOI is better)."""
+    gains = []
+    for seed in range(10):
+        w, history = weight((8, 8, 3, 3), seed), []
+        sigma, tau = lowrank.mode_singular_values(w)
+        lowrank.hooi(w, (2, 2), history=history)
+        assert history[0] < 0.95 * lowrank.tucker2_bound(sigma, tau, (2, 2)) ** 2
+        gains.append(1 - history[-1] / history[0])
+    assert min(gains) > 1e-3
+
+
+@small
+def test_a_tucker_weight_is_found_exactly():
+    """A weight made of a core and two factors comes back at its ranks; energy 1 asks for no more than these."""
+    rng = np.random.default_rng(0)
+    w = lowrank.restore_tucker2(rng.standard_normal((6, 2, 1, 1)), rng.standard_normal((2, 3, 3, 2)), rng.standard_normal((3, 5, 1, 1)))
+    assert w.shape == SHAPE and tucker_error(w, lowrank.hosvd(w, (2, 3))) <= slack(w) ** 2
+    assert lowrank.tucker2_ranks_by_energy(w, 1 - 1e-12) == (2, 3)
+
+
+@small
+@pytest.mark.parametrize("energy", [0.0, 0.5, 0.9, 0.99])
+def test_tucker_ranks_keep_the_energy(energy):
+    """By the bound: error² <= (1 - energy) ‖w‖²; and no pair with one rank less in both would be sure to."""
+    w = weight((9, 7, 3, 3))
+    k, j = lowrank.tucker2_ranks_by_energy(w, energy)
+    assert tucker_error(w, lowrank.hosvd(w, (k, j))) <= (1 - energy) * np.square(w).sum()
+    if min(k, j) > 1:
+        sigma, tau = lowrank.mode_singular_values(w)
+        assert lowrank.tucker2_bound(sigma, tau, (k - 1, j - 1)) ** 2 > (1 - energy) * np.square(w).sum()
+
+
+@small
+@pytest.mark.parametrize("kind", ["tucker2", "cp"])
+def test_the_chain_computes_the_restored_weight(kind):
+    """Convolutions one after the other, stride and padding where `low_rank_conv_geometries` puts them, equal one with the
+    restored weight."""
+    w, x = weight(), weight((5, 9, 8), seed=1)
+    rank = (4, 3) if kind == "tucker2" else 3
+    parts = lowrank.hosvd(w, rank) if kind == "tucker2" else lowrank.cp(w, rank, starts=1).weights
+    whole = (lowrank.restore_tucker2 if kind == "tucker2" else lowrank.restore_cp)(*parts)
+    g = formulas.conv2d_geometry((1, 5, 9, 8), SHAPE, stride=(2, 3), padding=(1, 1))
+    y = x
+    for part, layer in zip(parts[::-1], formulas.low_rank_conv_geometries(g, rank, kind)):
+        assert part.shape == layer.w_shape
+        inputs = np.split(y, layer.groups)
+        y = np.concatenate([conv(inputs[i], filters, (layer.sh, layer.sw), (layer.top, layer.left))
+                            for i, filters in enumerate(np.split(part, layer.groups))])
+    expected = conv(x, whole, (2, 3), (1, 1))
+    np.testing.assert_allclose(y, expected, rtol=0, atol=1e3 * np.finfo(float).eps * np.abs(expected).max())
+
+
+# ---- CP --------------------------------------------------------------------------------------------------------------
+
+@small
+@pytest.mark.parametrize("rank", [1, 3, 8])
+def test_als_never_rises(rank):
+    """Every least-squares step leaves the squared error as it was or lower; the last is that of the restored weight; shapes and
+    parameters as said; more starts are never worse."""
+    w = weight()
+    found = lowrank.cp(w, rank, starts=2, sweeps=40)
+    assert (np.diff(found.errors) <= 0).all() and found.errors[-1] < np.square(w).sum()
+    assert [part.shape for part in found.weights] == [(6, rank, 1, 1), (rank, 1, 1, 2), (rank, 1, 3, 1), (rank, 5, 1, 1)]
+    assert np.square(w - lowrank.restore_cp(*found.weights)).sum() == pytest.approx(found.errors[-1], rel=1e-10)
+    assert sum(part.size for part in found.weights) == formulas.low_rank_conv_params(5, 6, (3, 2), rank, "cp", bias=False)
+    assert found.errors[-1] <= lowrank.cp(w, rank, starts=1, sweeps=40).errors[-1]
+    again = lowrank.cp(w, rank, starts=2, sweeps=40)
+    assert all(np.array_equal(a, b) for a, b in zip(found.weights, again.weights))
+    sizes = [np.linalg.norm(part.reshape(rank, -1) if i else part[:, :, 0, 0].T, axis=1) for i, part in enumerate(found.weights)]
+    np.testing.assert_allclose(sizes, sizes[:1] * 4, rtol=1e-10)               # the size of a term is shared equally
+    assert (np.diff(sizes[0]) <= 1e-12).all()
+
+
+@small
+def test_a_sum_of_few_terms_is_found():
+    """A weight that is a sum of three terms comes back at rank 3; its best single term is not better than SVD's (rank 1)."""
+    rng = np.random.default_rng(3)
+    parts = [rng.standard_normal(shape) for shape in ((6, 3, 1, 1), (3, 1, 1, 2), (3, 1, 3, 1), (3, 5, 1, 1))]
+    w = lowrank.restore_cp(*parts)
+    found = lowrank.cp(w, 3, sweeps=500, tolerance=1e-14)
+    assert found.errors[-1] <= 1e-8 * np.square(w).sum() and not found.degenerate
+    one = lowrank.cp(w, 1).errors[-1]
+    assert one >= lowrank.truncation_error(lowrank.singular_values(w, "channel_out"), 1) ** 2 * (1 - 1e-12)
+
+
+@small
+def test_slip_more_sweeps_are_always_better():
+    """A sum of three terms that sums of two come as near as you like, and none reaches: the error falls and falls, while two
+    terms grow and cancel. More sweeps make it worse to use, and the result says so; rank 3 is exact and well."""
+    w = np.zeros((2, 2, 2, 1))
+    w[0, 0, 1] = w[0, 1, 0] = w[1, 0, 0] = 1
+    short, long = (lowrank.cp(w, 2, starts=2, sweeps=sweeps, tolerance=0) for sweeps in (30, 600))
+    assert long.errors[-1] < 0.1 * short.errors[-1] and long.growth > 1.5 * short.growth
+    assert long.degenerate and long.congruence < -0.9 < short.congruence
+    exact = lowrank.cp(w, 3)
+    assert exact.errors[-1] < 1e-20 and not exact.degenerate
+
+
+# ---- one budget for many layers --------------------------------------------------------------------------------------
+
+@small
+def test_share_budget():
+    """Against all combinations, on random layers: never above the budget, never better than the best, and behind it by no more
+    than the largest step on a hull; no layer alone could do better with what is left."""
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        choices = []
+        for _ in range(3):
+            sigma = np.sort(rng.random(5))[::-1] ** 2
+            unit = int(rng.integers(1, 9))
+            losses = [sigma[k:].sum() / sigma.sum() for k in range(1, 5)]
+            choices.append(([unit * k for k in range(1, 5)] + [unit * 6], losses + [0.0]))
+        costs, losses = ([np.array(rows[i]) for rows in choices] for i in (0, 1))
+        cheapest = sum(c.min() for c in costs)
+        for budget in range(cheapest, sum(c.max() for c in costs) + 1, 5):
+            taken = lowrank.share_budget(choices, budget)
+            spent, lost = (sum(rows[i] for rows, i in zip(table, taken)) for table in (costs, losses))
+            best = min(sum(row[i] for row, i in zip(losses, combination)) for combination in itertools.product(range(5), repeat=3)
+                       if sum(row[i] for row, i in zip(costs, combination)) <= budget)
+            hulls = [row[ranks._hull(c, row)] for c, row in zip(costs, losses)]
+            steps = max(float(-np.diff(row).min()) for row in hulls)
+            assert spent <= budget and best - 1e-12 <= lost <= best + steps
+            for c, row, i in zip(costs, losses, taken):
+                assert all(row[other] >= row[i] - 1e-12 for other in range(5) if spent - c[i] + c[other] <= budget)
+
+
+# ---- slips that circulate --------------------------------------------------------------------------------------------
+
+@small
+def test_slip_a_bias_on_both_factors():
+    """Two layers made with their usual biases: the old bias is lost and two random ones are added. Right: none between, the old
+    one at the end; then a pair of full rank computes what the layer did."""
+    rng = np.random.default_rng(0)
+    w, b, x = weight((6, 5)), rng.standard_normal(6), weight((4, 5), seed=1)
+    w2, w1 = lowrank.svd_linear(w, 5)
+    y = x @ w.T + b
+    wrong = (x @ w1.T + rng.standard_normal(5)) @ w2.T + rng.standard_normal(6)
+    right = x @ w1.T @ w2.T + b
+    assert np.abs(right - y).max() <= 64 * np.finfo(float).eps * np.abs(y).max() < 0.1 < np.abs(wrong - y).max()
+
+
 @small
 def test_slip_rank_that_enlarges():
     """A rank taken as half the outputs can make a layer larger: 512×256 pays up to rank 170 only, half of 512 does not."""
@@ -165,6 +347,19 @@ def test_slip_rank_that_enlarges():
     (lambda: lowrank.rank_by_energy([2.0, 1.0], 90), "energy must be a fraction from 0 to 1, not 90.0"),
     (lambda: lowrank.rank_by_budget(10, 9, 4), "budget must be at least 10, the cost of rank 1, not 9"),
     (lambda: lowrank.truncation_error([2.0, 1.0], 3), "rank must be an integer from 0 to 2, not 3"),
+    (lambda: lowrank.hosvd(weight(), 3), r"ranks must be a pair \(k, j\): .*, not 3"),
+    (lambda: lowrank.hooi(weight(), (7, 2)), r"ranks\[0\] must be an integer from 1 to 6, not 7"),
+    (lambda: lowrank.hooi(weight(), (2, 6)), r"ranks\[1\] must be an integer from 1 to 5, not 6"),
+    (lambda: lowrank.hosvd(weight((6, 5, 1, 2)), (5, 2)), "a core of 5 x 2 has dead channels"),
+    (lambda: lowrank.hosvd(weight(), (2, 2), groups=2), "groups must be 1, not 2"),
+    (lambda: lowrank.hosvd(weight((4, 3)), (2, 2)), r"w must be \(F,C,KH,KW\) for kind 'tucker2'"),
+    (lambda: lowrank.tucker2_bound([2.0, 1.0], [1.0], (1, 2)), r"ranks\[1\] must be an integer from 0 to 1, not 2"),
+    (lambda: lowrank.tucker2_ranks_by_energy(weight(), 1.2), "energy must be a fraction from 0 to 1, not 1.2"),
+    (lambda: lowrank.cp(weight(), 31), "rank must be an integer from 1 to 30, not 31"),
+    (lambda: lowrank.cp(weight() * np.nan, 2), "w must be finite"),
+    (lambda: lowrank.cp(weight(), 2, groups=5), "groups must be 1, not 5"),
+    (lambda: lowrank.cp(weight(), 2, starts=0), "starts must be an integer of at least 1, not 0"),
+    (lambda: lowrank.share_budget([([3, 5], [1.0, 0.0])], 2), "budget must be at least 3, what the cheapest choices cost, not 2"),
 ])
 def test_refusals(call, message):
     with pytest.raises(ValueError, match=message):

@@ -18,7 +18,9 @@ from tinyconv.ops import TABLE, Counts, apply, lookup, register
 pytestmark = pytest.mark.small
 RNG = np.random.default_rng(7)
 STRAIGHT_THROUGH = {"fake_quantize"}                      # by design not the derivative (which is 0): tested on its own
-NO_GRADIENT_FOR = {"batch_norm": (3, 4), "distillation_loss": (1,)}   # running statistics and the teacher are constants
+TEACHING = ("distillation_loss", "logit_matching_loss", "decoupled_distillation_loss", "attention_transfer_loss",
+            "similarity_preserving_loss", "relational_loss")
+NO_GRADIENT_FOR = {"batch_norm": (3, 4), **dict.fromkeys(TEACHING, (1,))}          # running statistics and the teacher are constants
 
 
 def _r(*shape):
@@ -123,6 +125,40 @@ def _cross_entropy(z, labels, smoothing=0.0):
 def _distilled(s, t, y, temperature, weight):
     p, q = _softmax(t / temperature, 1), _softmax(s / temperature, 1)
     return (1 - weight) * _cross_entropy(s, y).mean() + weight * temperature ** 2 * (p * np.log(p / q)).sum(axis=1).mean()
+
+
+def _decoupled(s, t, y, temperature, alpha, beta):
+    total = 0.0
+    for row_s, row_t, label in zip(s / temperature, t / temperature, y):
+        p, q = _softmax(row_t, 0), _softmax(row_s, 0)
+        others_p, others_q = (np.delete(v, label) / (1 - v[label]) for v in (p, q))
+        two_p, two_q = (np.array([v[label], 1 - v[label]]) for v in (p, q))
+        total += alpha * (two_p * np.log(two_p / two_q)).sum() + beta * (others_p * np.log(others_p / others_q)).sum()
+    return temperature ** 2 * total / len(y)
+
+
+def _attended(f):
+    q = (f ** 2).mean(axis=1).reshape(len(f), -1)
+    return q / np.sqrt((q ** 2).sum(axis=1, keepdims=True))
+
+
+def _alike(f):
+    f = f.reshape(len(f), -1)
+    gram = (f[:, None] * f[None]).sum(-1)
+    return gram / np.sqrt((gram ** 2).sum(axis=1, keepdims=True))
+
+
+def _related(s, t, distance, angle):
+    """Every pair and every triplet by itself."""
+    s, t = s.reshape(len(s), -1), t.reshape(len(t), -1)
+    huber = lambda x: x * x / 2 if abs(x) < 1 else abs(x) - 0.5
+    pairs = [(i, j) for i in range(len(s)) for j in range(len(s)) if i != j]
+    far = [[np.sqrt(((f[i] - f[j]) ** 2).sum()) for i, j in pairs] for f in (s, t)]
+    far = [np.array(d) / np.mean(d) for d in far]
+    triplets = [(i, j, k) for i, j in pairs for k in range(len(s)) if k not in (i, j)]
+    unit = lambda v: v / np.sqrt((v ** 2).sum())
+    bent = [[(unit(f[i] - f[j]) * unit(f[k] - f[j])).sum() for i, j, k in triplets] for f in (s, t)]
+    return distance * np.mean([huber(a - b) for a, b in zip(*far)]) + angle * np.mean([huber(a - b) for a, b in zip(*bent)])
 
 
 def _kept(x, p):
@@ -240,6 +276,14 @@ _case("kl_div", _r(3, 4), _p(3, 4), expected=lambda x, t: (t * np.log(t) - t * x
 _case("kl_div", _r(3, 4), _r(3, 4), log_target=True, expected=lambda x, t: (np.exp(t) * (t - x)).sum() / 3)
 _case("distillation_loss", 2 * _r(3, 4), 2 * _r(3, 4), _y, temperature=3.0, weight=0.7,
       expected=lambda s, t, y: _distilled(s, t, y, 3.0, 0.7))
+for _centred in (True, False):
+    _case("logit_matching_loss", _r(3, 4), _r(3, 4), centred=_centred,
+          expected=lambda s, t, c=_centred: ((s - t - c * (s - t).mean(1, keepdims=True)) ** 2).sum() / (2 * 4 * 3))
+_case("decoupled_distillation_loss", 2 * _r(3, 4), 2 * _r(3, 4), _y, temperature=3.0, alpha=1.5, beta=4.0,
+      expected=lambda s, t, y: _decoupled(s, t, y, 3.0, 1.5, 4.0))
+_case("attention_transfer_loss", _r(3, 4, 5, 2), _r(3, 6, 5, 2), expected=lambda s, t: ((_attended(s) - _attended(t)) ** 2).mean())
+_case("similarity_preserving_loss", _r(3, 4, 2), _r(3, 5), expected=lambda s, t: ((_alike(s) - _alike(t)) ** 2).sum() / 9)
+_case("relational_loss", _r(5, 4), _r(5, 3, 2, 1), distance=2.0, angle=3.0, expected=lambda s, t: _related(s, t, 2.0, 3.0))
 _case("fake_quantize", 20 * _r(4, 5), scale=0.25, zero_point=3, q_min=-100, q_max=50,
       expected=lambda x: 0.25 * (np.clip(np.rint(x / 0.25) + 3, -100, 50) - 3))
 
@@ -469,8 +513,8 @@ nll_loss mse_loss kl_div distillation_loss""".split()
 
 
 def test_functional_has_the_names_that_were_promised():
-    """The list of the design page, matmul and stochastic_depth."""
-    assert sorted(F.__all__) == sorted([*NAMES, "matmul", "stochastic_depth"])
+    """The list of the design page, matmul, stochastic_depth and the further losses of distillation."""
+    assert sorted(F.__all__) == sorted([*NAMES, "matmul", "stochastic_depth", *TEACHING[1:]])
 
 
 def test_every_function_writes_json_attributes():
@@ -575,6 +619,12 @@ def test_every_function_writes_json_attributes():
      r"weight must lie in \[0, 1\], not 2"),
     (lambda x: F.distillation_loss(x[0, 0], x[0, 0], np.zeros(6, int), temperature=0), ValueError,
      "temperature must be positive"),
+    (lambda x: F.decoupled_distillation_loss(x[0, 0], x[0, 0], np.zeros(6, int), beta=-1), ValueError, "beta must be at least 0"),
+    (lambda x: F.decoupled_distillation_loss(x[0, 0], x[0, 0, :, :5], np.zeros(6, int)), ValueError, "must have the same shape"),
+    (lambda x: F.logit_matching_loss(x, x), ValueError, r"z_s must be \(N,C\)"),
+    (lambda x: F.attention_transfer_loss(x, x[:, :, :3]), ValueError, "attention needs maps .* of one size"),
+    (lambda x: F.similarity_preserving_loss(x, x[:1]), ValueError, "of the same batch, not 2 and 1 rows"),
+    (lambda x: F.relational_loss(x, x), ValueError, "at least 3 pictures to relate, not 2"),
     (lambda x: F.fake_quantize(x, 0.0, 0), ValueError, "scale must be positive"),
     (lambda x: tc.Tensor(x) + np.ones(5), ValueError, r"shapes \(2, 4, 6, 6\) and \(5,\) do not fit together"),
     (lambda x: apply("mystery", x), ValueError, "unknown operation 'mystery'; the table has abs, adaptive"),

@@ -222,5 +222,34 @@ def distillation_loss(student, teacher, labels, temperature=4.0, weight=0.9):
     return apply("distillation_loss", student, teacher, labels, temperature=float(temperature), weight=float(weight))
 
 
+def logit_matching_loss(student, teacher, centred=True):
+    """mean ‖d‖²/(2K), d = student - teacher, each row less its mean if centred: logits (N,K), the limit of T² KL as T grows.
+
+    Here and below the gradient reaches the student alone; formulas and sources: compress/distill.
+    """
+    return apply("logit_matching_loss", student, teacher, centred=bool(centred))
+
+
+def decoupled_distillation_loss(student, teacher, labels, temperature=4.0, alpha=1.0, beta=8.0):
+    """T² mean (α TCKD + β NCKD): the true class and the others weighted apart; logits (N,K), labels (N,)."""
+    return apply("decoupled_distillation_loss", student, teacher, labels, temperature=float(temperature), alpha=float(alpha),
+                 beta=float(beta))
+
+
+def attention_transfer_loss(student, teacher):
+    """mean (u_s - u_t)², u the map Σ_c f² of each picture divided by its length: features (N,C,H,W), channels may differ."""
+    return apply("attention_transfer_loss", student, teacher)
+
+
+def similarity_preserving_loss(student, teacher):
+    """‖Ĝ_s - Ĝ_t‖²/N², Ĝ the products F Fᵀ of a batch's features, each row divided by its length: (N,…), widths may differ."""
+    return apply("similarity_preserving_loss", student, teacher)
+
+
+def relational_loss(student, teacher, distance=25.0, angle=50.0):
+    """Huber losses of all distances (relative to their mean) and all angles between a batch's features (N,…), weighted."""
+    return apply("relational_loss", student, teacher, distance=float(distance), angle=float(angle))
+
+
 __all__ = sorted(name for name, value in list(globals().items())
                  if callable(value) and not name.startswith("_") and name != "apply")

@@ -1,28 +1,60 @@
-"""Low-rank factors carried through a network: a convolution or linear layer becomes two thinner ones, where that saves MACs.
+"""Low-rank factors carried through a network: a convolution or linear layer becomes a chain of thinner ones, where that saves MACs.
 
     linear (F,C)        -> (k,C) then (F,k)                        pays for k < FC/(F+C)
     channel_out         -> KxK to k maps, then 1x1;      channel_in -> 1x1 to k maps, then KxK;      spatial -> Kx1, then 1xK
-The bias goes to the second. With the singular value decomposition the error of the weight is sqrt(Σ_{i>k} σ_i²) (Eckart & Young
-1936). Weights: compress/lowrank; strides, padding and MACs of the two: formulas.low_rank_conv_geometries.
+    tucker2             -> 1x1, KxK between j and k maps, 1x1;      cp -> 1x1, depthwise Kx1 and 1xK, 1x1
+The bias goes to the last. Linear layers and 1x1 convolutions are pairs whatever the kind: tucker2 and cp are for windows. Weights
+and their errors: compress/lowrank; strides, padding and MACs of the chains: formulas.low_rank_conv_geometries.
+
+One budget for all layers (macs=) is shared so that the sum of the layers' relative squared errors becomes small
+(scope="global", compress.lowrank.share_budget), or every layer gets the same fraction of its own MACs (scope="uniform", the
+control). The errors of cp are known only when it has run, so that it is always shared uniformly.
 """
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+
 from ..compress import lowrank as pure
-from ..formulas import (conv2d_geometry, conv2d_macs, linear_macs, low_rank_conv_geometries, low_rank_conv_macs,
-                        low_rank_linear_macs)
+from ..cost import macs as macs_of
+from ..formulas import (LOW_RANK_KINDS, Conv2dGeometry, conv2d_geometry, conv2d_macs, linear_macs, low_rank_conv_geometries,
+                        low_rank_conv_macs, low_rank_linear_macs)
 from ..graph import Node, shapes
 from ..graph.structure import unused
 from ._checks import check_graph, layer_weights
 
-KINDS = pure.KINDS
+KINDS = LOW_RANK_KINDS
+SCOPES = ("global", "uniform")
 
 
-def lowrank(g, energy=None, ratio=None, kind="channel_out", layers=None):
-    """A Graph in which layers are replaced by two of lower rank wherever that saves MACs.
+class Layer(NamedTuple):
+    """A layer that may be replaced: its node and weight, the form of its chain, its sizes, what it costs now."""
 
-    energy   keep the least rank with this share of Σσ², in (0, 1];  ratio  instead: this share of the full rank
-    kind     how convolutions are split: channel_out, channel_in or spatial (of 1x1 ones the first two are the same)
+    node: Node
+    w: np.ndarray
+    form: str
+    geometry: Conv2dGeometry
+    macs: int
+
+    def cost(self, rank):
+        """MACs of the chain of this rank, for one image."""
+        if self.form == "linear":
+            return low_rank_linear_macs(self.w.shape[1], self.w.shape[0], rank, n=self.macs // self.w.size)
+        return low_rank_conv_macs(self.geometry, rank, self.form)
+
+
+def lowrank(g, energy=None, ratio=None, macs=None, kind="channel_out", layers=None, scope=None, seed=0, report=None):
+    """A Graph in which layers are replaced by chains of lower rank wherever that saves MACs.
+
+    energy   keep the least rank with this share of ‖w‖² in every layer, in (0, 1];  ratio  instead: this share of the full rank
+    macs     instead: a budget for the whole network (one image), never exceeded; scope: "global" or "uniform", see above
+    kind     how convolutions are split (the others are pairs): channel_out, channel_in, spatial, tucker2 (HOOI) or cp
     layers   names of weights to consider (None: all convolutions without groups and all linear layers; a weight that several
-             layers share stays whole)
-    Errors: ValueError for unknown layers or kinds, and unless exactly one of energy and ratio is given.
+             layers share stays whole);  seed  of the random starts of cp
+    report   a list that receives one dict a layer replaced: weight, kind, rank, macs before and after, the weight's relative
+             error, and for cp whether the result is degenerate
+    Errors: ValueError for unknown layers or kinds, unless exactly one of energy, ratio and macs is given, and for a budget that
+    rank 1 everywhere would exceed. Warns of degenerate cp results (compress/lowrank/polyadic).
 
     >>> g = tc.trace(tc.nn.Linear(64, 32, rng=0), (1, 64))
     >>> half = tc.apply.lowrank(g, ratio=0.25)
@@ -30,55 +62,216 @@ def lowrank(g, energy=None, ratio=None, kind="channel_out", layers=None):
     ([('linear', 'first.weight'), ('linear', 'second.weight')], 2048, 768)
     """
     check_graph(g)
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
-    if (energy is None) == (ratio is None) or not 0 < (ratio if energy is None else energy) <= 1:
-        raise ValueError(f"give either energy or ratio, in (0, 1], not energy={energy} and ratio={ratio}")
-    readers, weights = g.consumers(), layer_weights(g)
-    able = {name for name in weights if len(readers[name]) == 1 and readers[name][0].attributes.get("groups", 1) == 1}
-    if layers is not None and not set(layers) <= able:
-        raise ValueError(f"layers without a low-rank form here: {', '.join(sorted(set(layers) - able))}")
-    chosen = able if layers is None else set(layers)
-    known, nodes, parameters = shapes(g), [], dict(g.parameters)
-    for node in g.nodes:
-        layer = node.op in ("conv2d", "linear") and node.inputs[1] in chosen
-        nodes.extend(_replaced(g, node, known, kind, energy, ratio, parameters) if layer else [node])
+    _check_arguments(energy, ratio, macs, kind, scope)
+    found = _layers(g, kind, layers)
+    if macs is not None:
+        ranks = _shared(found, macs, macs_of(g), "uniform" if kind == "cp" else scope or "global", seed)
+    else:
+        ranks = {name: _own_rank(layer, energy, ratio, seed) for name, layer in found.items()}
+    parameters, chains, rows = dict(g.parameters), {}, []
+    for name, layer in found.items():
+        if ranks[name] is not None and layer.cost(ranks[name]) < layer.macs:
+            weights, row = _factors(layer, ranks[name], seed)
+            chains[name] = _chain(g, layer, ranks[name], weights, parameters)
+            rows.append(row)
+    degenerate = [row["weight"] for row in rows if row["degenerate"]]
+    if degenerate:
+        warnings.warn(f"cp is degenerate in {', '.join(degenerate)}: terms larger than the weight cancel each other; another rank "
+                      "may do better", RuntimeWarning, stacklevel=2)
+    if report is not None:
+        report.extend(rows)
+    nodes = [new for node in g.nodes for new in (chains.get(node.inputs[1], [node]) if len(node.inputs) > 1 else [node])]
     return g.replace(nodes=tuple(nodes), parameters=parameters)
 
 
-def _replaced(g, node, known, kind, energy, ratio, parameters):
-    """The one node, or two where that saves MACs; their weights go into `parameters`."""
-    w, x_shape = g.array(node.inputs[1]), known[node.inputs[0]]
-    form = "linear" if node.op == "linear" else kind
-    sigma, limit = pure.singular_values(w, form), pure.max_rank(w.shape, form)
-    rank = pure.rank_by_energy(sigma, energy) if ratio is None else max(1, round(ratio * limit))
-    if form == "linear":
-        before, after = linear_macs(w.shape[1], w.shape[0]), low_rank_linear_macs(w.shape[1], w.shape[0], rank)
-        attributes = {}, {}
+def _check_arguments(energy, ratio, macs, kind, scope):
+    """One way of choosing ranks, with a value that makes sense; a kind and a scope that there are."""
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
+    given = {name: value for name, value in (("energy", energy), ("ratio", ratio), ("macs", macs)) if value is not None}
+    if len(given) != 1:
+        raise ValueError(f"give either energy or ratio or macs, one of them, not energy={energy}, ratio={ratio} and macs={macs}")
+    (name, value), = given.items()
+    if name != "macs" and not 0 < value <= 1:
+        raise ValueError(f"{name} must lie in (0, 1], not {value}")
+    if scope is not None and (scope not in SCOPES or macs is None):
+        raise ValueError(f"scope must be one of {', '.join(SCOPES)} and goes with macs, not {scope!r} with {name}")
+    if scope == "global" and kind == "cp":
+        raise ValueError('scope must be "uniform" for kind "cp": no formula gives its errors before it has run')
+
+
+def _layers(g, kind, chosen):
+    """weight name -> Layer, for the layers to consider. Errors: ValueError naming those that cannot be."""
+    readers, weights, known = g.consumers(), layer_weights(g), shapes(g)
+    able = {name for name in weights if len(readers[name]) == 1 and readers[name][0].attributes.get("groups", 1) == 1}
+    if chosen is not None and not set(chosen) <= able:
+        raise ValueError(f"layers without a low-rank form here: {', '.join(sorted(set(chosen) - able))}")
+    found = {}
+    for name, w in weights.items():
+        if name in able and (chosen is None or name in chosen):
+            node = readers[name][0]
+            x_shape = known[node.inputs[0]]
+            if node.op == "linear":
+                rows = int(np.prod(x_shape[:-1]))
+                found[name] = Layer(node, w, "linear", None, linear_macs(w.shape[1], w.shape[0], n=rows))
+            else:
+                a = node.attributes
+                whole = conv2d_geometry(x_shape, w.shape, a.get("stride", 1), a.get("padding", 0), a.get("dilation", 1))
+                form = "channel_out" if whole.kh * whole.kw == 1 and kind in ("tucker2", "cp") else kind
+                found[name] = Layer(node, w, form, whole, conv2d_macs(whole.c, whole.f, (whole.kh, whole.kw), whole.oh, whole.ow))
+    return found
+
+
+# ---- ranks -----------------------------------------------------------------------------------------------------------
+
+def _full_rank(layer):
+    """The rank at which nothing is lost: one number, or the pair of tucker2."""
+    if layer.form == "tucker2":
+        f, c, kh, kw = layer.w.shape
+        return min(f, c * kh * kw), min(c, f * kh * kw)
+    return pure.cp_max_rank(layer.w.shape) if layer.form == "cp" else pure.max_rank(layer.w.shape, layer.form)
+
+
+def _own_rank(layer, energy, ratio, seed):
+    """The rank one layer gets by energy or ratio; None: it stays whole."""
+    if ratio is not None:
+        if layer.form != "tucker2":
+            return max(1, round(ratio * _full_rank(layer)))
+        return _balanced(layer, *(max(1, round(ratio * full)) for full in _full_rank(layer)))
+    if layer.form == "cp":
+        return _cp_rank(layer, energy, seed)
+    if layer.form == "tucker2":
+        return _balanced(layer, *pure.tucker2_ranks_by_energy(layer.w, energy))
+    return pure.rank_by_energy(pure.singular_values(layer.w, layer.form), energy)
+
+
+def _balanced(layer, k, j):
+    """(k, j) with neither larger than the other can fill: at most the window's size times it."""
+    window = layer.w.shape[2] * layer.w.shape[3]
+    return min(k, j * window), min(j, k * window)
+
+
+def _cp_rank(layer, energy, seed):
+    """The least rank, by bisection, whose ALS keeps the energy and whose chain saves MACs; None: there is none."""
+    limit = min((layer.macs - 1) // layer.cost(1), _full_rank(layer))
+    allowed = (1 - energy) * float(np.square(layer.w, dtype=np.float64).sum())
+
+    def enough(rank):
+        return pure.cp(layer.w, rank, seed=seed).errors[-1] <= allowed
+
+    if limit < 1 or not enough(limit):
+        return None
+    low, high = 1, limit
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle + 1, high)
+    return high
+
+
+def _choices(layer):
+    """(ranks, costs, losses) that a layer has under a budget, losses being relative squared errors (for tucker2 their bound; for
+    cp nan). The last choice, rank None, leaves it whole: that costs what it costs now and loses nothing."""
+    if layer.form == "tucker2":
+        k, j = (grid.ravel() for grid in np.meshgrid(*(np.arange(1, full + 1) for full in _full_rank(layer)), indexing="ij"))
+        sigma, tau = (_left(values) for values in pure.mode_singular_values(layer.w))
+        window = layer.w.shape[2] * layer.w.shape[3]
+        fits = (k <= j * window) & (j <= k * window)
+        ranks, losses = list(zip(k[fits].tolist(), j[fits].tolist())), (sigma[k] + tau[j])[fits]
     else:
-        a = node.attributes
-        whole = conv2d_geometry(x_shape, w.shape, a.get("stride", 1), a.get("padding", 0), a.get("dilation", 1))
-        before = conv2d_macs(whole.c, whole.f, (whole.kh, whole.kw), whole.oh, whole.ow)
-        after = low_rank_conv_macs(whole, rank, kind)
-        attributes = (_attributes(part) for part in low_rank_conv_geometries(whole, rank, kind))
-    return _pair(g, node, form, rank, attributes, parameters) if after < before else [node]
+        ranks = list(range(1, _full_rank(layer) + 1))
+        losses = np.full(len(ranks), np.nan) if layer.form == "cp" else \
+            _left(pure.singular_values(layer.w, layer.form))[1:len(ranks) + 1]
+    costs = [layer.cost(rank) for rank in ranks]
+    pays = [i for i, cost in enumerate(costs) if cost < layer.macs]
+    return ([*(ranks[i] for i in pays), None], np.array([*(costs[i] for i in pays), layer.macs], np.int64),
+            np.array([*losses[pays], 0.0]))
+
+
+def _left(sigma):
+    """(r,) singular values -> (r+1,): the share of the energy that is lost by keeping 0, 1, 2, … of them."""
+    energy = np.append(np.cumsum(np.square(sigma)[::-1])[::-1], 0.0)
+    return energy / (energy[0] or 1.0)
+
+
+def _shared(found, budget, total, scope, seed):
+    """weight name -> rank, so that the whole network costs at most `budget`."""
+    choices = {name: _choices(layer) for name, layer in found.items()}
+    rest = total - sum(layer.macs for layer in found.values())
+    least = rest + sum(int(costs.min()) for _, costs, _ in choices.values())
+    if not budget >= least:                                              # NaN is refused too
+        raise ValueError(f"macs must be at least {least:,} (rank 1 wherever that saves), not {budget:,}")
+    if scope == "global":
+        taken = pure.share_budget([(costs, losses) for _, costs, losses in choices.values()], int(budget) - rest)
+    else:
+        taken = _uniform(found, choices, int(budget) - rest)
+    return {name: ranks[i] for (name, (ranks, _, _)), i in zip(choices.items(), taken)}
+
+
+def _uniform(found, choices, room):
+    """Positions: for each layer the dearest choice within the same fraction of its MACs, the largest fraction that fits."""
+    def taken(fraction):
+        return [_dearest(costs, losses, fraction * layer.macs) for layer, (_, costs, losses) in zip(found.values(), choices.values())]
+
+    def cost(positions):
+        return sum(int(costs[i]) for i, (_, costs, _) in zip(positions, choices.values()))
+
+    fractions = np.unique(np.concatenate([[0.0], *(costs / layer.macs for layer, (_, costs, _) in
+                                                   zip(found.values(), choices.values()))]))
+    low, high = 0, len(fractions) - 1                                    # the cheapest choices fit, so fraction 0 does
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if cost(taken(fractions[middle])) <= room else (low, middle - 1)
+    return taken(fractions[low])
+
+
+def _dearest(costs, losses, limit):
+    """The choice of least loss within `limit`, of equal (or unknown) losses the dearest; the cheapest one if none fits."""
+    fits = np.flatnonzero(costs <= limit * (1 + 1e-12))
+    if not len(fits):
+        return int(np.argmin(costs))
+    known = np.nan_to_num(losses[fits], nan=np.inf)
+    return int(fits[np.lexsort((-costs[fits], known))[0]])
+
+
+# ---- chains ----------------------------------------------------------------------------------------------------------
+
+def _factors(layer, rank, seed):
+    """The chain's weights, the first to run first, and the row of the report."""
+    degenerate = None
+    if layer.form == "linear":
+        weights, back = pure.svd_linear(layer.w, rank), lambda *parts: pure.restore(*parts, "linear")
+    elif layer.form == "tucker2":
+        weights, back = pure.hooi(layer.w, rank), pure.restore_tucker2
+    elif layer.form == "cp":
+        found = pure.cp(layer.w, rank, seed=seed)
+        weights, back, degenerate = found.weights, pure.restore_cp, found.degenerate
+    else:
+        weights, back = pure.svd_conv(layer.w, rank, layer.form), lambda *parts: pure.restore(*parts, layer.form)
+    error = np.linalg.norm(layer.w - back(*weights)) / (np.linalg.norm(layer.w.astype(np.float64)) or 1.0)
+    return weights[::-1], dict(weight=layer.node.inputs[1], kind=layer.form, rank=rank, before=layer.macs, after=layer.cost(rank),
+                               error=float(error), degenerate=degenerate)
 
 
 def _attributes(geometry):
     """A convolution's attributes, from its geometry."""
     g = geometry
-    return dict(stride=[g.sh, g.sw], padding=[[g.top, g.bottom], [g.left, g.right]], dilation=[g.dh, g.dw], groups=1)
+    return dict(stride=[g.sh, g.sw], padding=[[g.top, g.bottom], [g.left, g.right]], dilation=[g.dh, g.dw], groups=g.groups)
 
 
-def _pair(g, node, form, rank, attributes, parameters):
-    """The two nodes that take the place of one."""
-    name, w = node.inputs[1], g.array(node.inputs[1])
-    w2, w1 = pure.svd_linear(w, rank) if form == "linear" else pure.svd_conv(w, rank, form)
+def _chain(g, layer, rank, weights, parameters):
+    """The nodes that take the place of one; their weights go into `parameters`."""
+    node, nodes = layer.node, []
+    attributes = [{}, {}] if layer.form == "linear" else \
+        [_attributes(part) for part in low_rank_conv_geometries(layer.geometry, rank, layer.form)]
     taken = {*parameters, *g.buffers, *g.inputs, *g.producers()}
-    stem = name.removesuffix("weight")
-    first, second = unused(f"{stem}first.weight", taken), unused(f"{stem}second.weight", taken)
-    parameters[first], parameters[second] = w1, w2
-    between = unused(f"{node.outputs[0]}/between", taken)
-    (a1, a2), bias = attributes, node.inputs[2:3] or (None,)
-    return [Node(node.op, (node.inputs[0], first, None), (between,), a1, node.module),
-            Node(node.op, (between, second, *bias), node.outputs, a2, node.module)]
+    stem, x = node.inputs[1].removesuffix("weight"), node.inputs[0]
+    for i, (w, word) in enumerate(zip(weights, ("first", "second", "third", "fourth"))):
+        last = i == len(weights) - 1
+        name = unused(f"{stem}{word}.weight", taken)
+        y = node.outputs if last else (unused(f"{node.outputs[0]}/between", taken),)
+        taken |= {name, *y}
+        parameters[name] = w
+        bias = node.inputs[2:3] or (None,)
+        nodes.append(Node(node.op, (x, name, *(bias if last else (None,))), y, attributes[i], node.module))
+        x = y[0]
+    return nodes

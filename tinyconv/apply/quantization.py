@@ -13,7 +13,7 @@ from .. import train
 from ..compress import quantize as pure
 from ..graph import Graph, GraphError, Node, fold_batch_norms, run, shapes
 from ..graph.structure import unused
-from ..ops import TABLE
+from ..ops import LOSSES, TABLE
 from ._checks import check_graph
 
 RULES = ("onnx",)
@@ -124,8 +124,7 @@ _FLOAT = "it has no integer form; keep the layer in float"
 
 INTEGER = {
     **{name: _FLOAT for name in TABLE},
-    **dict.fromkeys(("cross_entropy", "nll_loss", "mse_loss", "kl_div", "distillation_loss"),
-                    "a loss is no layer; trace the network without it"),
+    **dict.fromkeys(LOSSES, "a loss is no layer; trace the network without it"),
     **dict.fromkeys(("quantize", "dequantize", "qconv2d", "qlinear", "qadd", "qglobal_average_pool"),
                     "the network is quantized already"),
     "batch_norm": "BatchNorm is folded into the convolution before it; this one follows none, or shares it with another reader",

@@ -2,8 +2,8 @@
 
     prune      which weights or filters go, and what is left without them (a folder: criteria, second order, schedules, …)
     quantize   numbers as small integers: scale, zero point, codes; BatchNorm folded into the convolution before it
-    lowrank    one matrix or convolution as two thin ones (singular value decomposition)
-    distill    a small network that learns from a large one: the loss and its gradient
+    lowrank    one layer as a chain of thinner ones (SVD, Tucker-2, CP), and which ranks
+    distill    a small network that learns from a large one's scores, features or relations: losses and their gradients
 
 Nothing here knows a network; apply/ carries these through a Graph.
 """

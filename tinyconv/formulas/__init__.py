@@ -1,7 +1,8 @@
 """Floor 0: numbers in, numbers out. The closed forms that everything else in the house is checked against.
 
-`geometry` is the only home of the size formula and of its errors; `costs` counts parameters, multiply-adds
-(MACs) and bytes of every layer and transform, `attention` those of attention, `algorithms` what Winograd's and Strassen's save.
+`geometry` is the only home of the size formula and of its errors; `costs` counts parameters, multiply-adds (MACs) and bytes of
+every layer and transform, `attention` those of attention, `low_rank` those of layers written as chains, `algorithms` what Winograd's
+and Strassen's save.
 Nothing here imports anything, not even NumPy, so that each formula can be read, and tried in a console, by itself.
 """
 from .algorithms import (
@@ -24,7 +25,6 @@ from .attention import (
     squeeze_excitation_params,
 )
 from .costs import (
-    LOW_RANK_KINDS,
     batch_norm_params,
     conv2d_bytes,
     conv2d_interior_macs,
@@ -37,12 +37,6 @@ from .costs import (
     im2col_bytes,
     linear_macs,
     linear_params,
-    low_rank_break_even,
-    low_rank_conv_geometries,
-    low_rank_conv_macs,
-    low_rank_conv_params,
-    low_rank_linear_macs,
-    low_rank_linear_params,
     matmul_macs,
     pointwise_traffic,
     pool2d_operations,
@@ -53,6 +47,15 @@ from .costs import (
     shuffled_pair_macs,
 )
 from .geometry import Conv2dGeometry, GeometryError, Pool2dGeometry, conv2d_geometry, output_size, pair, pool2d_geometry
+from .low_rank import (
+    LOW_RANK_KINDS,
+    low_rank_break_even,
+    low_rank_conv_geometries,
+    low_rank_conv_macs,
+    low_rank_conv_params,
+    low_rank_linear_macs,
+    low_rank_linear_params,
+)
 
 __all__ = [
     "Conv2dGeometry", "GeometryError", "LOW_RANK_KINDS", "Pool2dGeometry", "batch_norm_params", "cbam_macs", "cbam_params",

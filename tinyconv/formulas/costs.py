@@ -5,14 +5,10 @@ bytes, ratios are plain fractions. Taps on zero padding are counted, as the pape
 count without them. Notation as in `geometry`: C input channels, F filters, K kernel (KH, KW), G groups, OH and OW output size.
 
 Functions that need both ends of a layer take a `Conv2dGeometry` and count its whole batch; those that take plain numbers count
-one image. Sources: Howard et al., "MobileNets" (2017), section 3; Ma et al., "ShuffleNet V2" (2018), section 2; Denton et al.,
-"Exploiting linear structure within convolutional networks" (2014); Jaderberg et al., "Speeding up CNNs with low rank
-expansions" (2014); Chellapilla et al., "High performance convolutional neural networks" (2006).
+one image. Low-rank layers have a page of their own (`low_rank`). Sources: Howard et al., "MobileNets" (2017), section 3; Ma et
+al., "ShuffleNet V2" (2018), section 2; Chellapilla et al., "High performance convolutional neural networks" (2006).
 """
-from .geometry import Conv2dGeometry, GeometryError, is_integer, output_size, pair
-
-LOW_RANK_KINDS = ("channel_out", "channel_in", "spatial")
-
+from .geometry import GeometryError, is_integer, pair
 
 def _whole(least=1, **counts):
     """The named counts as Python integers (NumPy's would overflow), refused when they are none or too small."""
@@ -261,94 +257,6 @@ def filter_pruning_factor(kept_f, f, kept_c, c):
     if kept_f > f or kept_c > c:
         raise GeometryError(f"more kept than there were: kept_f {kept_f} of f {f}, kept_c {kept_c} of c {c}")
     return (kept_f * kept_c) / (f * c)
-
-
-def low_rank_linear_params(c, f, rank, bias=True):
-    """Parameters of (F,C) written as (F,k)(k,C): k(C + F), and F more with a bias (on the second factor alone).
-
-    >>> low_rank_linear_params(9216, 4096, 256, bias=False)
-    3407872
-    """
-    c, f, rank = _whole(c=c, f=f, rank=rank)
-    return rank * (c + f) + (f if bias else 0)
-
-
-def low_rank_linear_macs(c, f, rank, n=1):
-    """MACs of C -> k -> F on n rows: n k(C + F)."""
-    c, f, rank, n = _whole(c=c, f=f, rank=rank, n=n)
-    return n * rank * (c + f)
-
-
-def low_rank_break_even(m, n):
-    """The largest rank that saves anything on an m×n matrix: the largest k with k(m + n) < mn. 0: no rank does.
-
-    >>> low_rank_break_even(512, 256), low_rank_break_even(4096, 9216)
-    (170, 2835)
-    """
-    m, n = _whole(m=m, n=n)
-    return (m * n - 1) // (m + n)
-
-
-def low_rank_conv_geometries(geometry, rank, kind):
-    """The two convolutions that replace one, as a pair of `Conv2dGeometry`: C -> k -> F channels.
-
-    "channel_out": K×K with all stride, padding and dilation, C -> k; then 1×1, k -> F.
-    "channel_in":  1×1, C -> k, on all H×W pixels; then K×K with all stride, padding and dilation, k -> F.
-    "spatial":     KH×1 with the vertical stride, padding and dilation, C -> k; then 1×KW with the horizontal ones, k -> F.
-    Errors: GeometryError for an unknown kind or for groups, which this factorization does not have.
-
-    >>> from tinyconv.formulas import conv2d_geometry
-    >>> first, second = low_rank_conv_geometries(conv2d_geometry((1, 8, 9, 9), (6, 8, 3, 3), 2, 1), 4, "spatial")
-    >>> first.w_shape, first.y_shape, second.w_shape, second.y_shape
-    ((4, 8, 3, 1), (1, 4, 5, 9), (6, 4, 1, 3), (1, 6, 5, 5))
-    """
-    g = geometry
-    (rank,) = _whole(rank=rank)
-    if kind not in LOW_RANK_KINDS:
-        raise GeometryError(f"kind must be one of {', '.join(LOW_RANK_KINDS)}, not {kind!r}")
-    if g.groups != 1:
-        raise GeometryError(f"a low-rank pair replaces a convolution of one group, this one has groups {g.groups}")
-    plain = dict(kh=1, kw=1, sh=1, sw=1, top=0, bottom=0, left=0, right=0, dh=1, dw=1)
-    upright = dict(kw=1, sw=1, left=0, right=0, dw=1)                             # KH×1: the horizontal axis left alone
-    flat = dict(kh=1, sh=1, top=0, bottom=0, dh=1)                                # 1×KW: the vertical axis left alone
-    first, second = {"channel_out": ({}, plain), "channel_in": (plain, {}), "spatial": (upright, flat)}[kind]
-    a = _sized(g._replace(f=rank, **first))
-    return a, _sized(g._replace(c=rank, h=a.oh, w=a.ow, **second))
-
-
-def _sized(g: Conv2dGeometry):
-    """The geometry with OH and OW worked out anew from its other numbers."""
-    return g._replace(oh=output_size(g.h, g.kh, g.sh, (g.top, g.bottom), g.dh),
-                      ow=output_size(g.w, g.kw, g.sw, (g.left, g.right), g.dw))
-
-
-def low_rank_conv_macs(geometry, rank, kind):
-    """MACs of the low-rank pair, for the whole batch N:
-
-    channel_out: N k (C KH KW OH OW + F OH OW); channel_in: N k (C H W + F KH KW OH OW); spatial: N k (C KH OH W + F KW OH OW).
-
-    >>> from tinyconv.formulas import conv2d_geometry
-    >>> low_rank_conv_macs(conv2d_geometry((1, 64, 56, 56), (64, 64, 3, 3), padding=1), 32, "spatial")
-    38535168
-    """
-    pair_of = low_rank_conv_geometries(geometry, rank, kind)
-    return sum(g.n * conv2d_macs(g.c, g.f, (g.kh, g.kw), g.oh, g.ow) for g in pair_of)
-
-
-def low_rank_conv_params(c, f, kernel, rank, kind, bias=True):
-    """Parameters of the low-rank pair, the bias (F) on the second convolution alone:
-
-    channel_out: k (C KH KW + F); channel_in: k (C + F KH KW); spatial: k (C KH + F KW).
-
-    >>> low_rank_conv_params(64, 64, 3, 32, "spatial", bias=False), conv2d_params(64, 64, 3, bias=False)
-    (12288, 36864)
-    """
-    c, f, rank = _whole(c=c, f=f, rank=rank)
-    kh, kw = pair(kernel, "kernel", least=1)
-    if kind not in LOW_RANK_KINDS:
-        raise GeometryError(f"kind must be one of {', '.join(LOW_RANK_KINDS)}, not {kind!r}")
-    first, second = {"channel_out": (kh * kw, 1), "channel_in": (1, kh * kw), "spatial": (kh, kw)}[kind]
-    return rank * (c * first + f * second) + (f if bias else 0)
 
 
 def quantized_bytes(count, bits=8, channels=1, scale_bytes=4, zero_point_bytes=0):

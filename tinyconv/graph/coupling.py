@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..ops import shaping
+from ..ops import LOSSES, shaping
 from .runner import shapes
 from .structure import GraphError
 
@@ -309,6 +309,6 @@ COUPLING = {
     "conv2d": _conv2d, "linear": _linear, "batch_norm": _batch_norm, "concat": _concat, "split": _split, "transpose": _transpose,
     "matmul": _mix,
     "local_response_norm": _mix,            # its window runs over neighbouring channels: removal changes who the neighbours are
-    **dict.fromkeys(("cross_entropy", "nll_loss", "mse_loss", "kl_div", "distillation_loss"), _LOSS),
+    **dict.fromkeys(LOSSES, _LOSS),
     **dict.fromkeys(("quantize", "dequantize", "qconv2d", "qlinear", "qadd", "qglobal_average_pool"), _INTEGER),
 }

@@ -7,7 +7,6 @@ with q the one-hot label, or its smoothed form (1 - ε) 1{k = y} + ε/K (Szegedy
 """
 import numpy as np
 
-from ..compress import distill
 from .reduce import total
 from .table import Counts, register, size
 
@@ -152,13 +151,6 @@ def _kl_div_vjp(saved, dy):
             lambda: factor * dy * (t * (log_t - logp + 1) if log_target else log_t - logp + (t > 0)))
 
 
-def _distillation(z_s, z_t, labels, temperature=4.0, weight=0.9):
-    if not 0 <= weight <= 1:
-        raise ValueError(f"weight must lie in [0, 1], not {weight}")
-    loss, gradient = distill.kd_loss(z_s, z_t, labels, temperature, weight)
-    return np.asarray(loss, z_s.dtype), gradient.astype(z_s.dtype, copy=False)
-
-
 def _loss_counts(shapes, output, **attributes):
     n = size(shapes[0])
     return Counts(special=2 * n, additions=3 * n, multiplications=n, comparisons=n)
@@ -170,5 +162,3 @@ register("cross_entropy", _cross_entropy, _cross_entropy_vjp, _loss_shape(lambda
 register("nll_loss", _nll, _nll_vjp, _loss_shape(lambda z, y: (z[0],)), _loss_counts)
 register("mse_loss", _mse, _mse_vjp, _loss_shape(lambda a, b: tuple(a)), _loss_counts)
 register("kl_div", _kl_div, _kl_div_vjp, _loss_shape(lambda a, b: tuple(a)), _loss_counts)
-register("distillation_loss", _distillation, lambda gradient, dy: (gradient * dy, None, None), _loss_shape(lambda *shapes: ()),
-         _loss_counts)

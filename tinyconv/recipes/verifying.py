@@ -177,7 +177,7 @@ def _on_ones(model_or_graph, shape=None):
 
 
 def layer_lines():
-    """MobileNetV1's Table 3, a shuffled pair, and low-rank pairs: formulas of layers against the layers."""
+    """MobileNetV1's Table 3, a shuffled pair, and low-rank chains: formulas of layers against the layers."""
     separable = nn.DepthwiseSeparable
     for c, size, text in ((512, 14, "52.3 M"), (384, 14, "29.6 M"), (384, 10, "15.1 M")):
         row = models.building.Printed("mobilenet_v1", "macs", text, "Howard et al. 2017, Table 3")
@@ -190,9 +190,11 @@ def layer_lines():
     g = graph.trace(nn.Sequential(nn.Conv2d(16, 24, 3, 2, 1, rng=0)), (1, 16, 9, 9), check=False)
     whole = conv2d_geometry((1, 16, 9, 9), (24, 16, 3, 3), 2, 1)
     for kind in formulas.LOW_RANK_KINDS:
-        small = apply.lowrank(g, ratio=0.25, kind=kind)
-        rank = small.array(small.nodes[0].inputs[1]).shape[0]
+        small = apply.lowrank(g, ratio=0.25, kind=kind, report=(report := []))
+        rank = report[0]["rank"]
         yield line(f"3x3 to rank {rank}, {kind}", formulas.low_rank_conv_macs(whole, rank, kind), _on_ones(small))
+        yield line(f"3x3 to rank {rank}, {kind}: parameters",
+                   formulas.low_rank_conv_params(16, 24, 3, rank, kind), sum(a.size for a in small.arrays().values()))
     g = graph.trace(nn.Sequential(nn.Conv2d(3, 16, 3, padding=1, rng=0), nn.ReLU(), nn.Conv2d(16, 8, 3, padding=1, rng=0)),
                     (1, 3, 8, 8), check=False)
     small = apply.prune(g, 0.5)
@@ -209,6 +211,9 @@ def transform_lines():
     made = {"mobilenet_v2_small": g, "BatchNorm folded": graph.fold_batch_norms(g), "pruned to half": half,
             "half its parameters": apply.prune(g, params=cost.params(g) // 2), "half its bytes": apply.prune(g, bytes=nbytes // 2),
             "low rank": apply.lowrank(g, energy=0.8), "int8": apply.quantize(g, x), "pruned, int8": apply.quantize(half, x)}
+    vgg = graph.trace(models.vgg16_small(rng=0), (1, 1, 28, 28), check=False)
+    made |= {f"vgg16_small, half by {kind}": apply.lowrank(vgg, macs=cost.macs(vgg) // 2, kind=kind)
+             for kind in ("channel_out", "spatial", "tucker2")}
     for name, small in made.items():
         yield line(name, cost.macs(small), _on_ones(small))
     for name, block in apply.blocks(g).items():

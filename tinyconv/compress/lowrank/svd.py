@@ -1,4 +1,4 @@
-"""Low rank: one matrix or convolution written as two thin ones, W ≈ W2 W1, by the singular value decomposition.
+"""One matrix or convolution written as two thin ones, W ≈ W2 W1, by the singular value decomposition.
 
     W = U diag(σ) Vᵀ,   W2 = U_k diag(sqrt σ_k),   W1 = diag(sqrt σ_k) V_kᵀ,   ‖W - W2 W1‖_F = sqrt(Σ_{i>k} σ_i²)
 
@@ -18,7 +18,7 @@ Sources: Denton et al. 2014 and Zhang et al. 2016 (channel), Jaderberg et al. 20
 """
 import numpy as np
 
-from ._checks import finite, whole
+from .._checks import finite, whole
 
 KINDS = ("channel_out", "channel_in", "spatial")
 
@@ -43,11 +43,23 @@ def _weight(w, kind, groups=1):
         return w.astype(np.float64)
     if kind not in KINDS:
         raise ValueError(f"kind must be one of linear, {', '.join(KINDS)}, not {kind!r}")
+    return _matrix(convolution(w, kind, groups), kind)
+
+
+def convolution(w, kind, groups=1):
+    """`w` as an array of floats, refused where it is no convolution weight (F,C,KH,KW) of one group."""
+    w = finite(w, "w")
     if w.ndim != 4:
         raise ValueError(f"w must be (F,C,KH,KW) for kind {kind!r}, not shape {w.shape}")
     if groups != 1:
         raise ValueError(f"groups must be 1, not {groups!r}: each group is a matrix of its own, factorize the groups apart")
-    return _matrix(w, kind)
+    return w
+
+
+def signs(columns):
+    """(m,k) -> (k,): the sign of each column's largest entry (the first, if two are equal), +1 for a column of zeros."""
+    peak = columns[np.abs(columns).argmax(axis=0), np.arange(columns.shape[1])]
+    return np.where(peak < 0, -1.0, 1.0)
 
 
 def _factors(matrix, rank):
@@ -55,9 +67,7 @@ def _factors(matrix, rank):
     rank = whole(rank, "rank", 1, min(matrix.shape))
     u, sigma, vt = np.linalg.svd(matrix, full_matrices=False)                     # (m,r) (r,) (r,n)
     u, sigma, vt = u[:, :rank], sigma[:rank], vt[:rank]
-    peak = u[np.abs(u).argmax(axis=0), np.arange(rank)]                           # (k,)
-    root = np.sqrt(sigma)
-    sign = np.where(peak < 0, -1.0, 1.0)
+    root, sign = np.sqrt(sigma), signs(u)
     return u * (sign * root), (sign * root)[:, None] * vt
 
 
@@ -142,38 +152,3 @@ def restore(w2, w1, kind):
         raise ValueError(f"kind must be one of linear, {', '.join(KINDS)}, not {kind!r}")
     return np.einsum("fkyx,kcvu->fcyx" if kind == "channel_in" else "fkvx,kcyu->fcyx" if kind == "spatial" else "fkvu,kcyx->fcyx",
                      w2, w1)
-
-
-# ---- which rank ------------------------------------------------------------------------------------------------------
-
-def rank_by_energy(sigma, energy):
-    """The least rank that keeps this fraction of the energy: the least k >= 1 with Σ_{i<=k} σ_i² >= energy Σ σ_i².
-
-    `sigma` from `singular_values`; energy in [0, 1]. The relative error is then at most sqrt(1 - energy).
-
-    >>> tc.compress.lowrank.rank_by_energy([3.0, 2.0, 1.0], 0.9)
-    2
-    """
-    sigma, energy = finite(sigma, "sigma"), float(energy)
-    if sigma.ndim != 1 or (sigma < 0).any() or (np.diff(sigma) > 0).any():
-        raise ValueError("sigma must be one row of singular values, falling and not negative")
-    if not 0 <= energy <= 1:
-        raise ValueError(f"energy must be a fraction from 0 to 1, not {energy!r}")
-    kept = np.cumsum(np.square(sigma, dtype=np.float64))
-    return min(int(np.searchsorted(kept, energy * kept[-1])) + 1, len(sigma))
-
-
-def rank_by_budget(cost_per_rank, budget, limit):
-    """The largest rank within a budget: floor(budget / cost of one rank), at most `limit`.
-
-    Parameters and MACs of every pair here grow in proportion to the rank, so cost_per_rank is e.g.
-    `formulas.low_rank_conv_macs(geometry, 1, kind)` or `formulas.low_rank_linear_params(c, f, 1, bias=False)`, and budget is in
-    the same unit; `limit` is `max_rank`. Errors: ValueError if not even rank 1 fits.
-
-    >>> tc.compress.lowrank.rank_by_budget(tc.formulas.low_rank_linear_params(256, 512, 1, bias=False), 65536, 256)
-    85
-    """
-    cost, budget, limit = whole(cost_per_rank, "cost_per_rank", 1), whole(budget, "budget", 0), whole(limit, "limit", 1)
-    if budget < cost:
-        raise ValueError(f"budget must be at least {cost}, the cost of rank 1, not {budget}")
-    return min(budget // cost, limit)
