@@ -13,7 +13,7 @@ equations 1 to 3.
 import numpy as np
 
 from .._checks import finite
-from .codes import code_range, fake_quantize, straight_through
+from .codes import code_range, fake_quantize
 
 
 def _step(scale, x):
@@ -57,9 +57,10 @@ def lsq_gradient(x, scale, q_min, q_max, dy):
     """
     x, dy = np.asarray(x), np.asarray(dy)
     step, axis = _step(scale, x)
-    inside = straight_through(x, step, 0, q_min, q_max, axis)
-    ratio = x / (step if axis is None else step.reshape(-1, *[1] * (x.ndim - 1)))
-    slope = np.where(inside, np.rint(ratio) - ratio, np.clip(ratio, q_min, q_max))
+    ratio = x / (step if axis is None else step.reshape(-1, *[1] * (x.ndim - 1))).astype(x.dtype)
+    nearest = np.rint(ratio)
+    inside = (nearest >= q_min) & (nearest <= q_max)
+    slope = np.where(inside, nearest - ratio, np.clip(nearest, q_min, q_max))
     total = (dy * slope).reshape(len(scale), -1).sum(axis=1) / np.sqrt(x.size / len(scale) * q_max)
     return dy * inside, total.astype(np.asarray(scale).dtype)
 
@@ -89,4 +90,4 @@ def pact_gradient(x, alpha, bits, dy):
     """
     code_range(bits, signed=False)
     x, dy, alpha = np.asarray(x), np.asarray(dy), _clip_of(alpha)
-    return dy * ((x > 0) & (x < alpha[0])), (dy * (x >= alpha[0])).sum(keepdims=True).reshape(1).astype(alpha.dtype)
+    return dy * ((x > 0) & (x < alpha[0])), (dy * (x >= alpha[0])).reshape(1, -1).sum(axis=1).astype(alpha.dtype)
