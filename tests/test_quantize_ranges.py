@@ -41,8 +41,22 @@ def test_a_histogram_of_batches_is_the_histogram_of_all():
 def test_searches_take_values_or_counts():
     """Each value three times, or once with the weight 3: the same ranges."""
     x = np.round(values(), 2)
-    for search in (qt.range_by_percentile, qt.range_by_mse, qt.range_by_kl):
-        assert search(np.repeat(x, 3)) == pytest.approx(search(x, weights=np.full(x.size, 3)), rel=1e-12)
+    for search, options in ((qt.range_by_percentile, {}), (qt.range_by_mse, {}), (qt.range_by_kl, {"bins": 500})):
+        assert search(np.repeat(x, 3), **options) == pytest.approx(search(x, weights=np.full(x.size, 3), **options), rel=1e-12)
+
+
+@small
+def test_kl_of_a_histogram_keeps_its_bins():
+    """Counts of 128 bins over (-16, 16): thresholds are borders of those bins; the slip, 2,048 bins of which most hold nothing
+    because there are only so many centres, finds another one.
+    """
+    x = np.abs(values(5000))
+    seen = qt.observe_histogram(None, x, 128)
+    centres, counts = qt.samples_of(seen)
+    high = qt.range_by_kl(centres, 4, weights=counts)[1]
+    width = centres.max() / round(centres.max() / 0.25 + 0.5)
+    assert high / width == pytest.approx(round(high / width), abs=1e-9) and 2 < high < 8
+    assert abs(qt.range_by_kl(centres, 4, 2048, counts)[1] - high) > 0.25
 
 
 # ---- percentile, squared error, KL ---------------------------------------------------------------------------------------

@@ -168,10 +168,11 @@ def search_scale(w, bits=8, axis=0, steps=100):
     return np.float32(found[0]) if axis is None else np.float32(found)
 
 
-def range_by_kl(x, bits=8, bins=2048, weights=None):
+def range_by_kl(x, bits=8, bins=None, weights=None):
     """(low, high): the threshold T of least KL(P ‖ Q), as (-T, T), or (0, T) if no value is negative.
 
-    The histogram of |x| has `bins` bins; for each T, after i of them, P is the histogram up to T with everything beyond added to
+    The histogram of |x| has `bins` bins (None: 2048, or, with weights, as narrow ones as x has, so that counts of a histogram
+    stay in their bins); for each T, after i of them, P is the histogram up to T with everything beyond added to
     its last bin, and Q what n = 2^(bits-1) levels (2^bits without negative values) leave of it: each level's count shared among
     those of its bins that hold something. Both are made probabilities before they are compared. A threshold at which Q has
     nothing where P has something, as when outliers pile up on an empty bin, has an infinite divergence and is never chosen; the
@@ -182,9 +183,13 @@ def range_by_kl(x, bits=8, bins=2048, weights=None):
     >>> low == -high, 3 < high < 8
     (True, True)
     """
+    counted = weights is not None
     x, weights = _varied(x, weights)
     negative = bool((x < 0).any())
     levels = 2 ** (whole(bits, "bits", 2, 8) - negative)
+    if bins is None:
+        size = np.unique(np.abs(x))
+        bins = max(levels, min(2048, round(size[-1] / np.diff(size).min() + 0.5))) if counted and len(size) > 1 else 2048
     bins = whole(bins, "bins", levels)
     width = np.abs(x).max() / bins
     counts = np.bincount(np.minimum((np.abs(x) / width).astype(np.int64), bins - 1), weights, bins)
