@@ -8,7 +8,7 @@ import tinyconv as tc
 from tinyconv import apply, nn
 from tinyconv.compress import quantize as qt
 
-pytestmark = pytest.mark.small
+small = pytest.mark.small
 
 
 def softmax_layer(c=4, k=3, n=20, seed=0):
@@ -24,6 +24,7 @@ def softmax_layer(c=4, k=3, n=20, seed=0):
     return g, x, y, w, hessian
 
 
+@small
 def test_hessian_times_vector_and_top_eigenvalue():
     """Against the closed form of softmax regression, mean of (diag p - p pᵀ) ⊗ x xᵀ, in float64; the vector too, up to sign."""
     g, x, y, w, hessian = softmax_layer()
@@ -36,6 +37,7 @@ def test_hessian_times_vector_and_top_eigenvalue():
     assert np.linalg.norm(vector) == pytest.approx(1)
 
 
+@small
 def test_power_iteration():
     """The eigenvalue of largest size with its sign; never above it in size on the way; 0 where the loss is flat."""
     rng = np.random.default_rng(0)
@@ -50,6 +52,7 @@ def test_power_iteration():
             call()
 
 
+@small
 def test_one_sided_differences_are_the_slip():
     """(∇L(w + εv) - ∇L(w))/ε errs by order ε, the central difference by ε²: on L = Σ w³ it is exact, and the other off by 3ε."""
     w, v = np.array([1.0, 2.0]), np.array([1.0, 1.0])
@@ -92,6 +95,7 @@ def test_an_eigenvalue_bounds_what_a_change_costs_at_a_minimum():
     assert loss(w + 0.01 * vector) - loss(w) == pytest.approx(0.5 * value * 1e-4, rel=0.02)
 
 
+@small
 def test_bytes_are_those_of_packed_codes():
     """2, 4 and 8 bits: as long as the packed codes and four bytes a filter; 32: four a weight."""
     g = tc.trace(nn.Sequential(nn.Conv2d(3, 5, 3, rng=0), nn.Flatten(), nn.Linear(20, 3, rng=0)), (1, 3, 4, 4), check=False)
@@ -104,6 +108,7 @@ def test_bytes_are_those_of_packed_codes():
     assert apply.weight_bytes(g, {"2.weight": 4}) == {"0.weight": 4 * 135, "2.weight": 30 + 12}
 
 
+@small
 @pytest.mark.parametrize("seed", range(5))
 def test_searches_against_all_assignments(seed):
     """Six layers of three choices, random costs that fall with bits: grid is the least of all 729 within the budget; greedy keeps
@@ -127,6 +132,7 @@ def test_searches_against_all_assignments(seed):
     assert apply.search_bits(costs, sizes, most) == everything[0] and apply.search_bits(costs, sizes, least) == everything[-1]
 
 
+@small
 def test_what_searches_refuse():
     """Budgets below the fewest bits, choices that differ, methods, and more assignments than can be tried."""
     costs = sizes = {"a": {8: 10, 4: 5}}

@@ -81,7 +81,6 @@ def test_the_quantizer_sees_steady_weights():
 
 # ---- fake-quantized networks ---------------------------------------------------------------------------------------------
 
-@small
 @pytest.mark.parametrize("method", apply.aware.METHODS)
 @pytest.mark.parametrize("bits, activation_bits", [(8, 8), (4, 8), (2, 4), (3, 32), (32, 8)])
 def test_values_are_on_their_grids(method, bits, activation_bits):
@@ -90,7 +89,7 @@ def test_values_are_on_their_grids(method, bits, activation_bits):
     """
     g = small_net()
     before = {n: a.tobytes() for n, a in g.arrays().items()}
-    x = pictures(20, 2, 6, 6)
+    x = pictures(8, 2, 6, 6)
     fake = apply.fake_quantized(g, x, bits, activation_bits, method)
     wanted = apply.layer_bits(g, bits)
     known = {**fake.arrays(), **dict.fromkeys(fake.inputs, x)}
@@ -108,7 +107,6 @@ def test_values_are_on_their_grids(method, bits, activation_bits):
     assert {n: a.tobytes() for n, a in g.arrays().items()} == before
 
 
-@small
 @pytest.mark.parametrize("method", apply.aware.METHODS)
 @pytest.mark.parametrize("bits, activation_bits", [(8, 8), (4, 8), (4, 4)])
 @pytest.mark.parametrize("per_channel", [True, False])
@@ -117,7 +115,7 @@ def test_integers_are_those_of_the_fake_network(method, bits, activation_bits, p
     float, from the integer network's own codes before it, lies within half a code (and half a step of the 32-bit bias) of its
     codes; ends of 4-bit values are kept.
     """
-    g, x = small_net(), pictures(20, 2, 6, 6)
+    g, x = small_net(), pictures(8, 2, 6, 6)
     fake = apply.fake_quantized(g, x, bits, activation_bits, method, per_channel=per_channel)
     whole, settled = apply.quantize(fake, x), apply.settle(fake)
     used, codes = {}, {}
@@ -157,7 +155,7 @@ def test_settling_leaves_other_graphs_alone():
     g = small_net()
     alone = apply.settle(g)
     assert alone.graph.nodes == g.nodes and not alone.scales and not alone.weights and alone.clip("x", (0.0, None)) == (0.0, None)
-    x = pictures(20, 2, 6, 6)
+    x = pictures(8, 2, 6, 6)
     fake = apply.fake_quantized(g, x, 4, 32, "lsq")
     settled = apply.settle(fake)
     assert {n.op for n in settled.graph.nodes} <= {n.op for n in graph.fold_batch_norms(g).nodes}
@@ -194,12 +192,11 @@ def test_ranges_follow_in_training_and_stand_still_after():
     assert np.array_equal(net._buffers["input/low"], after)
 
 
-@small
 def test_steps_stay_positive():
     """Learning rates far too large: no step falls below a hundredth of its beginning, and the network can still be quantized."""
     model = nn.Sequential(nn.Conv2d(1, 3, 3, rng=0), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2, rng=0))
     g = tc.trace(model, (1, 1, 4, 4), check=False)
-    x, y = pictures(64, 1, 4, 4), np.arange(64) % 2
+    x, y = pictures(32, 1, 4, 4), np.arange(32) % 2
     start = apply.fake_quantized(g, x, 4, 4, "lsq")
     made = apply.qat(g, x, y, 4, 4, epochs=1, lr=3.0, momentum=0, calibration=x, progress=False)
     steps = [n for n in start.parameters if n.endswith("/step")]
@@ -208,12 +205,11 @@ def test_steps_stay_positive():
     assert apply.quantize(made, x).nodes
 
 
-@small
 def test_zeros_stay_zero_through_training():
     """keep_zeros, as finetune has it: pruned weights are 0 in the network trained with quantization and in its integer codes."""
     model = nn.Sequential(nn.Conv2d(1, 4, 3, rng=0), nn.Flatten(), nn.Linear(16, 2, rng=0))
     g = apply.sparsify(tc.trace(model, (1, 1, 4, 4), check=False), 0.5)
-    x, y = pictures(64, 1, 4, 4), np.arange(64) % 2
+    x, y = pictures(32, 1, 4, 4), np.arange(32) % 2
     made = apply.quantize(apply.qat(g, x, y, 4, epochs=1, keep_zeros=True, calibration=x, progress=False), x)
     for name in ("0.weight", "2.weight"):
         assert (made.array(name)[g.array(name) == 0] == 0).all() and made.array(name).any()
@@ -266,11 +262,10 @@ def test_grams_are_the_error_of_the_layer(groups, options):
     assert total == pytest.approx((y ** 2).mean(axis=(0, 2, 3)).sum(), rel=1e-12)
 
 
-@small
 def test_bit_grid():
     """Rows are weight bits, columns activation bits; each cell the accuracy of that network, 32 × 32 the float one's."""
     g = small_net()
-    x, y = pictures(30, 2, 6, 6), np.arange(30) % 4
+    x, y = pictures(8, 2, 6, 6), np.arange(8) % 4
     table = apply.bit_grid(g, x, (x, y), (32, 2), (32, 8))
     assert table[0, 0] == tc.train.accuracy(g, x, y) and table[1, 1] == tc.train.accuracy(apply.fake_quantized(g, x, 2, 8), x, y)
     assert table.shape == (2, 2)
