@@ -17,10 +17,11 @@ from tinyconv.ops import TABLE, Counts, apply, lookup, register
 
 pytestmark = pytest.mark.small
 RNG = np.random.default_rng(7)
-STRAIGHT_THROUGH = {"fake_quantize"}                      # by design not the derivative (which is 0): tested on its own
+STRAIGHT_THROUGH = {"fake_quantize", "fake_quantize_weight", "fake_quantize_range", "lsq", "pact"}  # not the derivative: tested apart
 TEACHING = ("distillation_loss", "logit_matching_loss", "decoupled_distillation_loss", "attention_transfer_loss",
             "similarity_preserving_loss", "relational_loss")
-NO_GRADIENT_FOR = {"batch_norm": (3, 4), **dict.fromkeys(TEACHING, (1,))}          # running statistics and the teacher are constants
+NO_GRADIENT_FOR = {"batch_norm": (3, 4), **dict.fromkeys(TEACHING, (1,)), "fake_quantize_range": (1, 2), "batch_norm_weight": (2,),
+                   "batch_norm_correct": (5, 6)}                    # running statistics, ranges and the teacher are constants
 
 
 def _r(*shape):
@@ -48,6 +49,25 @@ class Case(NamedTuple):
     def fixed(self):
         """The attributes that stand in a graph."""
         return {k: v for k, v in self.attributes.items() if k not in lookup(self.name).runtime}
+
+
+def _rounded_to(x, scale, q_min, q_max):
+    return scale * np.clip(np.rint(x / scale), q_min, q_max)
+
+
+def _ranged(x, low, high):
+    scale = np.float32((high - low)[0] / 3)
+    zero = -2 - np.rint(low[0] / ((high - low)[0] / 3))
+    return scale * (np.clip(np.rint(x / scale) + zero, -2, 1) - zero), low, high
+
+
+def _corrected(w, y, b, gamma, beta, mean, var, training):
+    """BatchNorm of the batch, as the factor and the offset that the running one lacks, and the running statistics moved."""
+    if not training:
+        return w, beta + gamma * (b - mean) / np.sqrt(var + 0.01), mean, var
+    m, v, n = y.mean((0, 2, 3)), y.var((0, 2, 3)), y[:, 0].size
+    return (w * np.sqrt((var + 0.01) / (v + 0.01)).reshape(-1, 1, 1, 1), beta + gamma * (b - m) / np.sqrt(v + 0.01),
+            0.8 * mean + 0.2 * m, 0.8 * var + 0.2 * v * n / (n - 1))
 
 
 # ---- formulas -------------------------------------------------------------------------------------------------------------
@@ -286,6 +306,25 @@ _case("similarity_preserving_loss", _r(3, 4, 2), _r(3, 5), expected=lambda s, t:
 _case("relational_loss", _r(5, 4), _r(5, 3, 2, 1), distance=2.0, angle=3.0, expected=lambda s, t: _related(s, t, 2.0, 3.0))
 _case("fake_quantize", 20 * _r(4, 5), scale=0.25, zero_point=3, q_min=-100, q_max=50,
       expected=lambda x: 0.25 * (np.clip(np.rint(x / 0.25) + 3, -100, 50) - 3))
+_case("fake_quantize_weight", _r(4, 3, 3, 3), bits=3, per_channel=True,
+      expected=lambda w: np.stack([_rounded_to(v, np.float32(np.abs(v).max() / 3), -3, 3) for v in w]))
+_case("fake_quantize_weight", _r(4, 6), bits=8, per_channel=False,
+      expected=lambda w: _rounded_to(w, np.float32(np.abs(w).max() / 127), -127, 127))
+_case("fake_quantize_range", _r(2, 3, 4, 4), np.array([-1.0]), np.array([1.55]), bits=8, momentum=0.1, training=False,
+      expected=lambda x, low, high: (_rounded_to(x, np.float32(0.01), -100, 155), low, high))
+_case("fake_quantize_range", _r(5, 4), np.array([-1.0]), np.array([1.0]), bits=2, momentum=0.5, training=True,
+      expected=lambda x, low, high: _ranged(x, low + 0.5 * (x.min() - low), high + 0.5 * (x.max() - high)))
+_case("lsq", _r(4, 3, 2, 2), _p(4), q_min=-3, q_max=2,
+      expected=lambda x, s: np.stack([_rounded_to(v, step, -3, 2) for v, step in zip(x, s)]))
+_case("lsq", _r(2, 3, 4, 4), np.array([0.3]), q_min=0, q_max=3, expected=lambda x, s: _rounded_to(x, s, 0, 3))
+_case("pact", 3 * _r(2, 3, 4, 4), np.array([2.0]), bits=3, expected=lambda x, a: np.rint(np.clip(x, 0, a) * 7 / a) * a / 7)
+_case("batch_norm_weight", _r(4, 3, 2, 2), np.append(_r(3), 0.0), _p(4), eps=0.01,
+      expected=lambda w, g, v: w * (g / np.sqrt(v + 0.01)).reshape(4, 1, 1, 1))
+for _training in (False, True):
+    for _b in (None, _r(3)):
+        _case("batch_norm_correct", _r(3, 2, 2, 2), _r(2, 3, 4, 3), _b, np.append(_r(2), 0.0), _r(3), _r(3), _p(3), eps=0.01,
+              momentum=0.2, training=_training,
+              expected=lambda w, y, b, g, beta, m, v, t=_training: _corrected(w, y, 0 if b is None else b, g, beta, m, v, t))
 
 # integer operations: scales are powers of two, so that every product below is exact and one formula serves all
 _q = [RNG.integers(-128, 128, shape).astype(np.int8) for shape in ((2, 4, 5, 5), (6, 2, 3, 3), (3, 7), (5, 7), (2, 4, 5, 5))]
@@ -355,7 +394,7 @@ def test_the_gradient_is_the_derivative(case):
         for i, t in zip(moving, tensors):
             inputs[i] = t
         y = case(*inputs)
-        return y[0] if case.name == "batch_norm" else y
+        return y[0] if case.name == "batch_norm" else y[:2] if case.name == "batch_norm_correct" else y
 
     assert tc.gradcheck(f, *(case.inputs[i] for i in moving), directions=3)
 
@@ -513,8 +552,8 @@ nll_loss mse_loss kl_div distillation_loss""".split()
 
 
 def test_functional_has_the_names_that_were_promised():
-    """The list of the design page, matmul, stochastic_depth and the further losses of distillation."""
-    assert sorted(F.__all__) == sorted([*NAMES, "matmul", "stochastic_depth", *TEACHING[1:]])
+    """The list of the design page, matmul and stochastic_depth, the further losses of distillation, and what trains with quantization."""
+    assert sorted(F.__all__) == sorted([*NAMES, "matmul", "stochastic_depth", *TEACHING[1:], "lsq", "pact"])
 
 
 def test_every_function_writes_json_attributes():

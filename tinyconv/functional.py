@@ -194,6 +194,19 @@ def fake_quantize(x, scale, zero_point, q_min=-128, q_max=127):
     return apply("fake_quantize", x, scale=float(scale), zero_point=int(zero_point), q_min=int(q_min), q_max=int(q_max))
 
 
+def lsq(x, scale, q_min, q_max):
+    """S clip(round(x/S), q_min, q_max) with a step that learns: scale (1,), or (F,) for x (F,…) (Esser et al. 2020).
+
+    The gradient of x is straight through, that of S as in tc.compress.quantize.lsq_gradient.
+    """
+    return apply("lsq", x, scale, q_min=int(q_min), q_max=int(q_max))
+
+
+def pact(x, alpha, bits=8):
+    """x clipped to [0, α] in 2^bits - 1 steps, with a bound that learns: alpha (1,), in place of a ReLU (Choi et al. 2018)."""
+    return apply("pact", x, alpha, bits=int(bits))
+
+
 def cross_entropy(x, labels, label_smoothing=0.0, reduction="mean"):
     """-log softmax(x) at the labels, the mean over the batch: x (N,K), labels (N,) integers."""
     return apply("cross_entropy", x, labels, label_smoothing=float(label_smoothing), reduction=reduction)

@@ -6,23 +6,26 @@ from ..graph import Network
 from ._checks import check_graph
 
 
-def finetune(g, images, labels, epochs=2, lr=0.02, keep_zeros=False, history=None, **options):
+def finetune(g, images, labels, epochs=2, lr=0.02, keep_zeros=False, history=None, after_step=None, **options):
     """The Graph trained on images and labels, from the weights it has; g itself is untouched.
 
     keep_zeros  weights that are exactly 0 stay 0 (after `sparsify`)
-    history     a list that receives the epochs;  options: train.fit's
+    history     a list that receives the epochs
+    after_step  called with the Network after each step;  options: train.fit's
     Errors: ValueError for a graph without parameters (an integer network), and those of train.fit.
     """
     check_graph(g)
     net = Network(g)
     if not net._parameters:
         raise ValueError("g must have parameters to train, and has none (an integer network is trained before it is quantized)")
-    zeros = [(p, p.data == 0) for p in net.parameters() if p.ndim > 1]
+    zeros = [(p, p.data == 0) for p in net.parameters() if p.ndim > 1] if keep_zeros else []
 
-    def after_step(model):
+    def keep(model):
         for p, gone in zeros:
             np.copyto(p.data, 0, where=gone)
-    rows = train.fit(net, images, labels, epochs=epochs, lr=lr, after_step=after_step if keep_zeros else None, **options)
+        if after_step is not None:
+            after_step(model)
+    rows = train.fit(net, images, labels, epochs=epochs, lr=lr, after_step=keep, **options)
     if history is not None:
         history.extend(rows)
     return net.graph

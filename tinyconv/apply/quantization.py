@@ -15,6 +15,7 @@ from ..graph import Graph, GraphError, Node, fold_batch_norms, run, shapes
 from ..graph.structure import unused
 from ..ops import LOSSES, TABLE
 from ._checks import check_graph
+from .settling import settle
 
 RULES = ("onnx",)
 CLIPS = {"relu": (0.0, None), "relu6": (0.0, 6.0)}
@@ -23,9 +24,10 @@ CLIPS = {"relu": (0.0, None), "relu6": (0.0, 6.0)}
 class _Builder:
     """The integer network while it is being written: nodes, buffers, and the (scale, zero point) of every value."""
 
-    def __init__(self, g, ranges, bits, per_channel, rule):
+    def __init__(self, g, ranges, bits, per_channel, rule, settled):
         self.g, self.bits, self.per_channel, self.rule, self.shapes = g, bits, per_channel, rule, shapes(g)
-        self.scales = {name: pure.affine(low, high) for name, (low, high) in ranges.items()}
+        self.settled = settled
+        self.scales = {name: pure.affine(low, high) for name, (low, high) in ranges.items()} | settled.scales
         self.nodes, self.buffers, self.renamed = [], {}, {}
         self.taken = {*g.inputs, *g.producers()}
 
@@ -63,7 +65,7 @@ def _weighted(b, node, clip, output):
         raise GraphError(f"{node.outputs[0]}: linear has an integer form for inputs (N,C), not for shape {b.shapes[x]}")
     weight = b.g.array(w)
     offset = np.zeros(len(weight), np.float32) if bias is None else b.g.array(bias)
-    codes, w_scale = pure.quantize_weight(weight, bits=b.bits, axis=0 if b.per_channel else None)
+    codes, w_scale = b.settled.codes(w) or pure.quantize_weight(weight, bits=b.bits, axis=0 if b.per_channel else None)
     needed = pure.scale_that_fits_bias(np.broadcast_to(w_scale, len(weight)), offset, x_scale)
     if (needed != w_scale).any():                                            # a vanishing weight: the bias must fit into 32 bits
         w_scale = needed
@@ -127,6 +129,9 @@ INTEGER = {
     **dict.fromkeys(LOSSES, "a loss is no layer; trace the network without it"),
     **dict.fromkeys(("quantize", "dequantize", "qconv2d", "qlinear", "qadd", "qglobal_average_pool"),
                     "the network is quantized already"),
+    **dict.fromkeys(("fake_quantize", "fake_quantize_weight", "fake_quantize_range", "lsq", "pact", "batch_norm_weight",
+                     "batch_norm_correct"),
+                    "it is read where it stands for a weight, or behind a layer that takes it for its scale"),
     "batch_norm": "BatchNorm is folded into the convolution before it; this one follows none, or shares it with another reader",
     "conv2d": _weighted, "linear": _weighted, "add": _add, "adaptive_avg_pool2d": _average, "relu": _clipped, "relu6": _clipped,
     **dict.fromkeys(("flatten", "reshape", "channel_shuffle", "take_channels", "slice"), _moved), "dropout": _nothing,
@@ -187,11 +192,12 @@ def quantize(g, calibration, bits=8, per_channel=True, rule="onnx", batch_size=1
         raise ValueError(f"rule must be one of {', '.join(RULES)}, not {rule!r}")
     if len(g.inputs) != 1 or len(g.outputs) != 1:
         raise GraphError(f"an integer network has one input and one output, this one {len(g.inputs)} and {len(g.outputs)}")
-    folded = fold_batch_norms(g)
+    settled = settle(g)
+    folded = fold_batch_norms(settled.graph)
     for node in folded.nodes:
         if isinstance(INTEGER[node.op], str):
             raise GraphError(f"{node.outputs[0]}: {node.op} cannot be quantized: {INTEGER[node.op]}")
-    b = _Builder(folded, calibrate(folded, calibration, batch_size), bits, per_channel, rule)
+    b = _Builder(folded, calibrate(folded, calibration, batch_size), bits, per_channel, rule, settled)
     (name,), (last,) = folded.inputs, folded.outputs
     codes = b.renamed[name] = unused(f"{name}/codes", b.taken)
     b.taken.add(codes)
@@ -202,7 +208,8 @@ def quantize(g, calibration, bits=8, per_channel=True, rule="onnx", batch_size=1
     for node in folded.nodes:
         if node.outputs[0] not in done:
             activation = fused.get(node.outputs[0])
-            INTEGER[node.op](b, node, CLIPS[activation.op] if activation else (None, None), (activation or node).outputs[0])
+            output = (activation or node).outputs[0]
+            INTEGER[node.op](b, node, settled.clip(output, CLIPS[activation.op] if activation else (None, None)), output)
     scale, zero_point = b.qparams(last)
     result = unused(f"{last}/float", b.taken)
     b.nodes.append(Node("dequantize", (b.source(last),), (result,), dict(scale=scale, zero_point=zero_point)))

@@ -3,6 +3,7 @@
     canvas          panels, finish, save: an empty figure, its last touches, its file
     channels        coupled_channels: which channels of a network must go together
     charts          pictures, history, accuracy_against_cost
+    codes           staircase, error_by_bits, scale_search, sensitivities, bit_table: what quantization does and what it costs
     comparing       landscape, shares: networks by two of their costs, and what a cost is made of
     distributions   histograms: numbers before and after
     flows           channel_flow: which channels meet, step by step
@@ -16,6 +17,7 @@ Every function returns its figure; as the last value of a notebook's cell it sho
 from .canvas import finish, panels, save
 from .channels import coupled_channels
 from .charts import accuracy_against_cost, history, pictures
+from .codes import bit_table, error_by_bits, scale_search, sensitivities, staircase
 from .comparing import landscape, shares
 from .distributions import histograms
 from .flows import channel_flow
@@ -24,7 +26,7 @@ from .layers import attention_maps, channel_dependency, channel_paths, feature_m
 from .rooflines import roofline
 
 __all__ = [
-    "accuracy_against_cost", "arrows", "attention_maps", "channel_dependency", "channel_flow", "channel_paths",
-    "coupled_channels", "feature_maps", "finish", "histograms", "history", "kernels", "landscape", "network", "panels",
-    "pictures", "roofline", "save", "shares",
+    "accuracy_against_cost", "arrows", "attention_maps", "bit_table", "channel_dependency", "channel_flow", "channel_paths",
+    "coupled_channels", "error_by_bits", "feature_maps", "finish", "histograms", "history", "kernels", "landscape", "network",
+    "panels", "pictures", "roofline", "save", "scale_search", "sensitivities", "shares", "staircase",
 ]

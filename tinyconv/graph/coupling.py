@@ -301,6 +301,8 @@ COUPLING = {
     **dict.fromkeys(("neg", "abs", "exp", "log", "sqrt", "pow", "clip", "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "silu",
                      "hardsigmoid", "hardswish", "dropout", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "pad",
                      "fake_quantize"), _keep),
+    **dict.fromkeys(("fake_quantize_weight", "fake_quantize_range", "lsq", "pact", "batch_norm_weight", "batch_norm_correct"),
+                    "prune before training with quantization: steps and ranges belong to the channels there are"),
     **dict.fromkeys(("add", "sub", "mul", "div"), _elementwise),
     **dict.fromkeys(("sum", "mean", "max"), _fold),
     **dict.fromkeys(("softmax", "log_softmax"), _along),

@@ -17,7 +17,7 @@ def fold_batch_norms(graph):
     readers, makers, arrays = graph.consumers(), graph.producers(), graph.arrays()
     for norm in graph.nodes:
         conv = makers.get(norm.inputs[0]) if norm.op == "batch_norm" else None
-        if conv is None or not _foldable(graph, conv, norm, readers):
+        if conv is None or not foldable(graph, conv, norm, readers):
             continue
         x, w, b = (*conv.inputs, None)[:3]
         gamma, beta, mean, var = (None if i is None else arrays[i] for i in norm.inputs[1:5])
@@ -30,7 +30,7 @@ def fold_batch_norms(graph):
     return graph.replace(nodes=tuple(node for node in nodes if node is not None), parameters=parameters)
 
 
-def _foldable(graph, conv, norm, readers):
+def foldable(graph, conv, norm, readers):
     """A convolution that only this BatchNorm reads, with arrays of its own, and a BatchNorm with statistics that nobody reads."""
     own, arrays = [*conv.values()[1:], *norm.values()[1:]], graph.arrays()
     return (conv.op == "conv2d" and len(readers[norm.inputs[0]]) == 1 and norm.inputs[0] not in graph.outputs

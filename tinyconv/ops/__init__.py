@@ -1,9 +1,9 @@
 """Floor 2: THE TABLE of operations. Each page registers entries; `apply` runs them, `lookup` finds them.
 
-pages: elementwise reduce shaping linalg conv pool norm loss distilling quant. The entry's fields are explained in `table`.
-LOSSES names the entries that are no layer: a network is traced without them.
+pages: elementwise reduce shaping linalg conv pool norm loss distilling quant quant_training. The entry's fields are explained in
+`table`. LOSSES names the entries that are no layer: a network is traced without them.
 """
-from . import conv, distilling, elementwise, linalg, loss, norm, pool, quant, reduce, shaping
+from . import conv, distilling, elementwise, linalg, loss, norm, pool, quant, quant_training, reduce, shaping
 from .dispatch import apply, recorder, set_recorder
 from .table import TABLE, Counts, Op, lookup, register
 
