@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tinyconv as tc
-from tinyconv.kernels import integer, layout
+from tinyconv.kernels import integer, layout, requantization
 
 RANGE = {np.int8: (-128, 127), np.uint8: (0, 255)}
 
@@ -182,7 +182,7 @@ def test_sums_beyond_the_integers_of_float32(groups):
 def test_the_multiplier_is_float32_from_left_to_right():
     """(S_x * S_w) / S_y in float32: at these scales another order gives another code."""
     x_scale, w_scale, y_scale = np.float32(0.1), np.float32(0.3), np.float32(0.7)
-    multiplier = integer.onnx_multiplier(x_scale, w_scale, y_scale)
+    multiplier = requantization.float_multiplier(x_scale, w_scale, y_scale)
     assert multiplier.dtype == np.float32
     assert multiplier == np.float32(np.float64(np.float32(np.float64(x_scale) * np.float64(w_scale))) / np.float64(y_scale))
 
@@ -384,7 +384,7 @@ GOOD = dict(x=np.zeros((1, 2, 3, 3), np.uint8), x_scale=0.1, x_zero_point=0, w=n
     (dict(y_zero_point=0.5), TypeError, "y_zero_point must be an integer"),
     (dict(bias=np.zeros(4)), TypeError, "bias must be an int32 array"),
     (dict(bias=np.zeros(3, np.int32)), ValueError, r"bias must have shape \(4,\)"),
-    (dict(rule="tflite"), ValueError, 'rule must be one of "onnx", not \'tflite\''),
+    (dict(rule="half up"), ValueError, 'rule must be one of "onnx", "fp32", "tflite", "single", not'),
     (dict(dtype=np.int16), TypeError, "dtype must be int8 or uint8, not int16"),
     (dict(q_min=-1), ValueError, "q_min and q_max must be integers"),
     (dict(q_min=9, q_max=8), ValueError, "q_min and q_max must be integers"),
@@ -414,4 +414,4 @@ def test_bad_arguments_of_the_others():
     with pytest.raises(ValueError, match="b_scale must be positive"):
         integer.qlinear_add(q, 1.0, 0, q, 0.0, 0, 1.0, 0)
     with pytest.raises(ValueError, match="rule must be one of"):
-        integer.qlinear_matmul(q, 1.0, 0, q, 1.0, 0, 1.0, 0, rule="fp32")
+        integer.qlinear_matmul(q, 1.0, 0, q, 1.0, 0, 1.0, 0, rule="even")
