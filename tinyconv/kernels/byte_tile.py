@@ -56,7 +56,7 @@ def resume_sums(MR, NV, S, at):
 def finish_codes(S, at, rows, vectors, rule, Y, places, q, column, n, m, s, f, zero, low, high):
     """Y[places[q+i] + column + j] = low byte of the code of S[at + i·vectors·LANES + j], j < n, i < rows; places < 0 are skipped.
 
-    m and s are the rule's multipliers and shifts, one a filter, as long as whole vectors; zero point and bounds are floats.
+    If the last row has a place, all have. m and s are the rule's multipliers and shifts, one a filter, as long as whole vectors; zero point and bounds are floats.
     """
     sums = S[at:at + rows * vectors * LANES].reshape(rows, vectors * LANES)[:, :n]
     codes = by_rule(rule, sums, m[f:f + n], s[f:f + n], zero, low, high)
