@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
-from test_integer import RANGE, both_modes, channels_last, oracle_accumulators, random_codes
+from integer_oracles import RANGE, both_modes, channels_last, oracle_accumulators, random_codes
 
 from tinyconv.kernels import integer, requantization
 

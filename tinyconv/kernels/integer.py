@@ -27,11 +27,12 @@ from ..formulas.geometry import Conv2dGeometry, conv2d_geometry
 from . import byte_conv, layout, select
 from . import integer_kernels as loops
 from .codes import code_array, code_dtype, dequantize_linear, limits, quantize_linear, scale_of, zero_point_of
-from .integer_pointwise import qlinear_add, qlinear_global_average_pool
+from .integer_pointwise import (look_up, max_pool, qlinear_add, qlinear_average_pool, qlinear_global_average_pool, qlinear_mul,
+                                table_of)
 from .requantization import FUSED, ONNX, RULES, float_multiplier, fusible, requantize_rows
 
-__all__ = ["RULES", "Prepared", "dequantize_linear", "prepare_conv", "qlinear_add", "qlinear_conv", "qlinear_global_average_pool", "qlinear_matmul",
-           "quantize_linear", "run_conv"]
+__all__ = ["RULES", "Prepared", "dequantize_linear", "look_up", "max_pool", "prepare_conv", "qlinear_add", "qlinear_average_pool", "qlinear_conv",
+           "qlinear_global_average_pool", "qlinear_matmul", "qlinear_mul", "quantize_linear", "run_conv", "table_of"]
 
 
 class Prepared(NamedTuple):

@@ -37,36 +37,46 @@ def plain_conv(x, w, x_zero, w_zero, acc, sh, sw, top, left, dh, dw):
                                     acc[n, f, i, j] += a * b
 
 
-@plain
-def plain_plane_sums(x, zero, total):
-    """total (N,C) int32 += x (N,C,H,W) - zero over each plane."""
-    N, C, H, W = x.shape
-    for n in range(N):
-        for c in range(C):
-            for h in range(H):
-                for w in range(W):
-                    total[n, c] += np.int32(x[n, c, h, w]) - zero
+# ---- codes without weights -----------------------------------------------------------------------------------------------
+
+@fast
+def window_sums(lo, hi, x, zero, row_lo, row_hi, col_lo, col_hi, total):
+    """Tasks: rows of total (N,OH,OW,C) int32, zeroed: the sums of x (N,H,W,C) - zero over each window."""
+    OH, OW, C = total.shape[1], total.shape[2], total.shape[3]
+    for task in range(lo, hi):
+        n, i = task // OH, task % OH
+        for j in range(OW):
+            acc = total[n, i, j]
+            for h in range(row_lo[i], row_hi[i]):
+                for w in range(col_lo[j], col_hi[j]):
+                    pixel = x[n, h, w]
+                    for c in range(C):
+                        acc[c] += np.int32(pixel[c]) - zero
 
 
 @fast
-def plane_sums(lo, hi, x, zero, total):
-    """Tasks: images. total (N,C) int32, zeroed, gets the sums of x (N,H*W,C) - zero."""
-    HW, C = x.shape[1], x.shape[2]
-    for n in range(lo, hi):
-        acc = total[n]
-        for p in range(HW):
-            pixel = x[n, p]
-            for c in range(C):
-                acc[c] += np.int32(pixel[c]) - zero
+def look_up(lo, hi, x, same, table, out):
+    """Tasks: elements. out = table[x], bytes; `same` is x, as loops over two arrays take it."""
+    for i in range(lo, hi):
+        out[i] = table[x[i]]
 
 
 @plain
-def add(lo, hi, a, a_scale, a_zero, b, b_scale, b_zero, y_scale, zero, low, high, out):
-    """Tasks: elements. out = the low byte of round(((a - Z_a) S_a + (b - Z_b) S_b) / S_y) + Z_y, clipped to low .. high.
+def multiply(lo, hi, a, b, a_zero, b_zero, M, zero, low, high, out):
+    """Tasks: elements. out = the low byte of round((a - Z_a)(b - Z_b) M) + Z_y, clipped to low .. high; far outside it is cut before rounding."""
+    for i in range(lo, hi):
+        real = np.float64((np.int32(a[i]) - a_zero) * (np.int32(b[i]) - b_zero)) * M
+        value = rounded(min(max(real, -1000.0), 1000.0)) + zero
+        out[i] = np.int32(min(max(value, low), high)) & 255
+
+
+@plain
+def add(lo, hi, a, b, a_scale, a_zero, b_scale, b_zero, y_scale, before, after, low, high, out):
+    """Tasks: elements. out = the low byte of round(((a - Z_a) S_a + (b - Z_b) S_b) / S_y + before) + after, clipped to low .. high.
 
     a and b codes; the scales float64, so that both products are exact; a quotient far outside is cut before it is rounded.
     """
     for i in range(lo, hi):
         real = np.float64(np.int32(a[i]) - a_zero) * a_scale + np.float64(np.int32(b[i]) - b_zero) * b_scale
-        value = rounded(min(max(real / y_scale, -1000.0), 1000.0)) + zero
+        value = rounded(min(max(real / y_scale, -1000.0), 1000.0) + before) + after
         out[i] = np.int32(min(max(value, low), high)) & 255
