@@ -26,12 +26,12 @@ import numpy as np
 from ..formulas.geometry import Conv2dGeometry, conv2d_geometry
 from . import byte_conv, layout, select
 from . import integer_kernels as loops
-from .codes import code_array, code_dtype, dequantize_linear, limits, quantize_linear, scale_of, zero_point_of
+from .codes import code_array, code_dtype, dequantize_linear, dynamic_quantize_linear, limits, quantize_linear, scale_of, zero_point_of
 from .integer_pointwise import (look_up, max_pool, qlinear_add, qlinear_average_pool, qlinear_global_average_pool, qlinear_mul,
                                 table_of)
 from .requantization import FUSED, ONNX, RULES, float_multiplier, fusible, requantize_rows
 
-__all__ = ["RULES", "Prepared", "dequantize_linear", "look_up", "max_pool", "prepare_conv", "qlinear_add", "qlinear_average_pool", "qlinear_conv",
+__all__ = ["RULES", "Prepared", "conv_integer", "dequantize_linear", "dynamic_quantize_linear", "look_up", "max_pool", "prepare_conv", "qlinear_add", "qlinear_average_pool", "qlinear_conv",
            "qlinear_global_average_pool", "qlinear_matmul", "qlinear_mul", "quantize_linear", "run_conv", "table_of"]
 
 
@@ -154,6 +154,22 @@ def qlinear_conv(x, x_scale, x_zero_point, w, w_scale, w_zero_point, y_scale, y_
     x = code_array("x", x, 4)
     return run_conv(prepare_conv(x.shape, x.dtype, x_scale, x_zero_point, w, w_scale, w_zero_point, y_scale, y_zero_point, bias,
                                  stride, padding, dilation, groups, rule, dtype, q_min, q_max), x)
+
+
+def conv_integer(x, x_zero_point, w, w_zero_point, stride=1, padding=0, dilation=1, groups=1):
+    """The int32 sums alone, as ONNX's ConvInteger: sum (q_x - Z_x)(q_w - Z_w), padding = Z_x; by the loops of the formula.
+
+    x (N,C,H,W), w (F,C/G,KH,KW) codes; w_zero_point one number or (F,) -> (N,F,OH,OW) int32, in C order. Errors: as `qlinear_conv`.
+
+    >>> conv_integer(np.full((1, 1, 2, 2), 3, np.uint8), 1, np.full((1, 1, 2, 2), 5, np.uint8), 0)[0, 0].tolist()
+    [[40]]
+    """
+    g = conv2d_geometry(code_array("x", x, 4).shape, code_array("w", w, 4).shape, stride, padding, dilation, groups)
+    x_zero, w_zero = zero_point_of("x_zero_point", x_zero_point, x.dtype), zero_point_of("w_zero_point", w_zero_point, w.dtype, g.f)
+    _reach(x.dtype, x_zero, w.astype(np.int32) - w_zero[:, None, None, None], np.zeros(g.f, np.int32))
+    acc = np.zeros(g.y_shape, np.int32)
+    loops.plain_conv(layout.nchw(x).astype(np.int32), w.astype(np.int32), int(x_zero), w_zero, acc, g.sh, g.sw, g.top, g.left, g.dh, g.dw)
+    return acc
 
 
 def qlinear_matmul(x, x_scale, x_zero_point, w, w_scale, w_zero_point, y_scale, y_zero_point, bias=None, rule="onnx", dtype=None,
