@@ -571,6 +571,23 @@ NETS = {
 }
 
 
+def branches(m, x):
+    one, two = F.split(F.relu(m.a(x)), [1, 3])
+    return m.b(F.channel_shuffle(F.concat([two, F.max_pool2d(x, 3, 1, 1), one]), 2))
+
+
+def gated(m, x):
+    y = F.hardswish(m.a(x))
+    gates = F.sigmoid(m.c(F.silu(F.adaptive_avg_pool2d(y, 1))))
+    return m.b(F.avg_pool2d(gates * y, 3, 2, 1)) * F.hardsigmoid(m.d(y))
+
+
+CURVED = {
+    "split, concat, shuffle, max pooling": (lambda: Wired(branches, a=conv(2, 4), b=conv(6, 4, groups=2)), (2, 5, 5)),
+    "gates, curves, average pooling": (lambda: Wired(gated, a=conv(2, 4), b=conv(4, 2), c=conv(4, 4), d=conv(4, 2, stride=2)), (2, 5, 5)),
+}
+
+
 def exact_codes(values, scale, zero, clip=(-128, 127), zero_first=True):
     """Rational numbers to codes: half to even before the zero point is added, or after."""
     scale, zero, (low, high) = Fraction(float(scale)), int(zero), clip
@@ -590,6 +607,25 @@ def exact_node(node, arguments, g):
         return exact_codes(exact(arguments[0] / np.float32(a["scale"])), 1, a["zero_point"], zero_first=False)
     if node.op == "dequantize":
         return (arguments[0].astype(np.int32) - a["zero_point"]).astype(np.float32) * np.float32(a["scale"])
+    if node.op == "qmul":
+        left, right = (v.astype(object) - a[f"{s}_zero_point"] for v, s in zip(arguments, "ab"))
+        multiplier = Fraction(a["a_scale"] * a["b_scale"] / a["y_scale"])
+        product = np.vectorize(lambda n: Fraction(float(n * multiplier)), otypes=[object])(left * right)
+        return exact_codes(product, 1, a["y_zero_point"], zero_first=False)
+    if node.op == "qlook_up":
+        reals = (arguments[0].astype(np.float64) - a["x_zero_point"]) * a["x_scale"]
+        more = {k: v for k, v in a.items() if k == "negative_slope"}
+        y = reals if a["function"] == "identity" else tc.ops.lookup(a["function"]).forward(reals, **more)[0]
+        return exact_codes(exact(y), a["y_scale"], a["y_zero_point"], zero_first=False)
+    if node.op == "qavg_pool2d":
+        window = {k: a[k] for k in ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad") if k in a}
+        centred, step = arguments[0].astype(np.float64) - a["x_zero_point"], Fraction(a["x_scale"])
+        sums = tc.ops.lookup("avg_pool2d").forward(centred, **window)[0] * 9                  # windows of 3x3, padding counted
+        return exact_codes(exact(np.rint(sums)) * step / 9, a["y_scale"], a["y_zero_point"], zero_first=False)
+    if node.op == "qmax_pool2d":
+        return tc.ops.lookup("max_pool2d").forward(arguments[0].astype(np.float64), **a)[0]
+    if node.op == "split":
+        return tc.ops.lookup("split").forward(arguments[0], **a)[0]
     if node.op in ("qconv2d", "qlinear"):
         q, w, bias, scale = arguments
         centred = q.astype(np.float64) - a["x_zero_point"]
@@ -615,12 +651,12 @@ def exact_node(node, arguments, g):
 
 @pytest.mark.small
 @pytest.mark.parametrize("per_channel", [True, False])
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", [*NETS, *CURVED])
 def test_every_code_of_the_integer_network(name, per_channel):
     """Each node's codes, from the codes it really has, in rational arithmetic: equal, all of them. And int8, int32 alone
     between first and last.
     """
-    model, shape = NETS[name]
+    model, shape = {**NETS, **CURVED}[name]
     g = tc.trace(model(), (1, *shape), check=False)
     x = pictures(3, *shape)
     q = apply.quantize(g, x, per_channel=per_channel)
@@ -628,7 +664,8 @@ def test_every_code_of_the_integer_network(name, per_channel):
 
     def look(node, outputs):
         codes = exact_node(node, [known[v] for v in node.inputs], q)
-        assert np.array_equal(outputs[0], codes), node
+        for y, wanted in zip(outputs, codes if node.op == "split" else (codes,)):
+            assert np.array_equal(y, wanted), node
         known.update(zip(node.outputs, outputs))
         kinds.append((node.op, outputs[0].dtype))
     known["input"] = pictures(3, *shape, seed=5) * np.float32(1.2)          # a little beyond the range of the calibration
@@ -637,7 +674,7 @@ def test_every_code_of_the_integer_network(name, per_channel):
     assert {kind for _, kind in kinds[:-1]} == {np.dtype(np.int8)}
     assert {node.op for node in q.nodes[1:-1]} <= {"qconv2d", "qlinear", "qadd", "qglobal_average_pool", "clip",
                                                    "channel_shuffle", "take_channels", "reshape",
-                                                  "flatten", "slice"}
+                                                  "flatten", "slice", "split", "concat", "qmul", "qlook_up", "qmax_pool2d", "qavg_pool2d"}
     assert not q.parameters and {a.dtype.name for n, a in q.buffers.items()} == {"int8", "int32", "float32"}
     scales = [n.removesuffix("scale") for n in q.buffers if n.endswith("scale")]
     assert all(len(q.array(f"{n}scale")) == (len(q.array(f"{n}weight")) if per_channel else 1) for n in scales)
@@ -752,15 +789,14 @@ def test_a_filter_that_vanished_keeps_its_bias():
 
 
 REFUSED = {
-    "sigmoid": (lambda m, x: F.sigmoid(m.a(x)), "sigmoid cannot be quantized: it has no integer form"),
-    "max_pool2d": (lambda m, x: F.max_pool2d(m.a(x), 2), "max_pool2d cannot be quantized"),
+    "softmax": (lambda m, x: F.softmax(m.a(x)), "softmax cannot be quantized: it has no integer form"),
     "a norm that follows no convolution": (lambda m, x: m.a(m.n(x)), "batch_norm cannot be quantized: BatchNorm is folded"),
     "a number added": (lambda m, x: m.a(x) + 1, "add has an integer form for two results"),
     "a parameter added": (lambda m, x: m.a(x) + m.shift, "add has an integer form for two results"),
     "a sum over stretched axes": (lambda m, x: m.a(x) + F.adaptive_avg_pool2d(m.a(x), 1), "qadd takes two arrays of one shape"),
     "an average that is not global": (lambda m, x: F.adaptive_avg_pool2d(m.a(x), 2), "integer form for output size 1, not 2"),
     "linear on tokens": (lambda m, x: m.l(F.flatten(m.a(x), 2)), "linear has an integer form for inputs .N,C."),
-    "a computed weight": (lambda m, x: F.conv2d(x, m.a.weight * 2), "mul cannot be quantized"),
+    "a computed weight": (lambda m, x: F.conv2d(x, m.a.weight * 2), "mul has an integer form for two results of layers"),
     "two outputs": (lambda m, x: (m.a(x), x), "one input and one output, this one 1 and 2"),
 }
 
@@ -790,7 +826,7 @@ def test_calibration_that_says_nothing_is_refused(g):
                             (x[:, :1], r"must have shape \(N, 2, 6, 6\)"), (np.float32(1), "must be pictures")):
         with pytest.raises(ValueError, match=message):
             apply.quantize(g, images)
-    for message, arguments in (("rule must be", dict(rule="tflite")), ("bits must be", dict(bits=9)),
+    for message, arguments in (("rule must be", dict(rule="half up")), ("bits must be", dict(bits=9)),
                                ("bits must be", dict(bits=1))):
         with pytest.raises(ValueError, match=message):
             apply.quantize(g, x, **arguments)

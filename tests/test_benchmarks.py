@@ -16,8 +16,8 @@ from tinyconv import kernels
 from tinyconv.formulas import conv2d_macs
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "benchmarks"
-SCRIPTS = ("bench_backward", "bench_conv", "bench_peers", "bench_prune", "bench_threads", "bench_train", "layers", "roofline",
-           "select_map")
+SCRIPTS = ("bench_backward", "bench_conv", "bench_int8", "bench_peers", "bench_prune", "bench_threads", "bench_train", "int8_accuracy", "layers",
+           "roofline", "select_map")
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def run(*command):
 
 def test_every_script_explains_itself():
     """--help says what a script is for and ends well; no script is missing from the list above."""
-    assert {path.stem for path in FOLDER.glob("*.py")} - {"common", "make_golden"} == set(SCRIPTS)
+    assert {path.stem for path in FOLDER.glob("*.py")} - {"common", "make_golden", "make_onnx_nodes"} == set(SCRIPTS)
     for name in SCRIPTS:
         done = run(FOLDER / f"{name}.py", "--help")
         assert done.returncode == 0 and "usage" in done.stdout and f"python benchmarks/{name}.py" in done.stdout, done.stderr

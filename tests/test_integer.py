@@ -7,66 +7,16 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from integer_oracles import RANGE, both_modes, channels_last, oracle_accumulators, oracle_onnx, random_codes
 
 import tinyconv as tc
-from tinyconv.kernels import integer, layout
-
-RANGE = {np.int8: (-128, 127), np.uint8: (0, 255)}
-
-
-def oracle_accumulators(x, x_zero, w, w_zero, bias, stride, padding, dilation, groups):
-    """(N,F,OH,OW) exact int64 sums of centred products, by slices of an input padded with zeros after centring."""
-    (n, c, h, wd), (f, cg, kh, kw), ((top, bottom), (left, right)) = x.shape, w.shape, padding
-    padded = np.zeros((n, c, h + top + bottom, wd + left + right), np.int64)
-    padded[:, :, top:top + h, left:left + wd] = x.astype(np.int64) - x_zero
-    centred = w.astype(np.int64) - np.broadcast_to(w_zero, (f,))[:, None, None, None]
-    oh = (padded.shape[2] - dilation[0] * (kh - 1) - 1) // stride[0] + 1
-    ow = (padded.shape[3] - dilation[1] * (kw - 1) - 1) // stride[1] + 1
-    acc = np.zeros((n, f, oh, ow), np.int64)
-    for k in range(f):
-        first = k // (f // groups) * cg
-        for u in range(kh):
-            for v in range(kw):
-                rows = u * dilation[0] + np.arange(oh) * stride[0]
-                cols = v * dilation[1] + np.arange(ow) * stride[1]
-                taps = padded[:, first:first + cg][:, :, rows][:, :, :, cols]               # (N,CG,OH,OW)
-                acc[:, k] += (taps * centred[k, :, u, v][None, :, None, None]).sum(1)
-    return acc if bias is None else acc + bias.astype(np.int64)[:, None, None]
-
-
-def oracle_onnx(acc, multiplier, zero, low, high):
-    """One code by the rule "onnx", each rounding done by exact rational arithmetic."""
-    product = float(Fraction(int(acc)) * Fraction(float(multiplier)))
-    total = float(Fraction(product) + zero)
-    return round(Fraction(min(max(total, low), high)))
-
+from tinyconv.kernels import integer, layout, requantization
 
 def oracle_codes(acc, multiplier, zero, low, high):
     out = np.empty(acc.shape, np.int64)
     for at in np.ndindex(acc.shape):
         out[at] = oracle_onnx(acc[at], multiplier[at[1]], zero, low, high)
     return out
-
-
-def random_codes(rng, dtype, shape):
-    low, high = RANGE[dtype]
-    return rng.integers(low, high + 1, shape).astype(dtype)
-
-
-def channels_last(x):
-    y = layout.empty(x.shape, x.dtype)
-    y[...] = x
-    return y
-
-
-def both_modes(f):
-    """f() under the fast and the plain kernels; both results must be the same bits."""
-    quick = f()
-    with tc.kernels.use("plain"):
-        plain = f()
-    assert quick.dtype == plain.dtype
-    np.testing.assert_array_equal(quick, plain)
-    return quick
 
 
 NONE = ((0, 0), (0, 0))
@@ -182,7 +132,7 @@ def test_sums_beyond_the_integers_of_float32(groups):
 def test_the_multiplier_is_float32_from_left_to_right():
     """(S_x * S_w) / S_y in float32: at these scales another order gives another code."""
     x_scale, w_scale, y_scale = np.float32(0.1), np.float32(0.3), np.float32(0.7)
-    multiplier = integer.onnx_multiplier(x_scale, w_scale, y_scale)
+    multiplier = requantization.float_multiplier(x_scale, w_scale, y_scale)
     assert multiplier.dtype == np.float32
     assert multiplier == np.float32(np.float64(np.float32(np.float64(x_scale) * np.float64(w_scale))) / np.float64(y_scale))
 
@@ -384,7 +334,7 @@ GOOD = dict(x=np.zeros((1, 2, 3, 3), np.uint8), x_scale=0.1, x_zero_point=0, w=n
     (dict(y_zero_point=0.5), TypeError, "y_zero_point must be an integer"),
     (dict(bias=np.zeros(4)), TypeError, "bias must be an int32 array"),
     (dict(bias=np.zeros(3, np.int32)), ValueError, r"bias must have shape \(4,\)"),
-    (dict(rule="tflite"), ValueError, 'rule must be one of "onnx", not \'tflite\''),
+    (dict(rule="half up"), ValueError, 'rule must be one of "onnx", "fp32", "tflite", "single", not'),
     (dict(dtype=np.int16), TypeError, "dtype must be int8 or uint8, not int16"),
     (dict(q_min=-1), ValueError, "q_min and q_max must be integers"),
     (dict(q_min=9, q_max=8), ValueError, "q_min and q_max must be integers"),
@@ -414,4 +364,4 @@ def test_bad_arguments_of_the_others():
     with pytest.raises(ValueError, match="b_scale must be positive"):
         integer.qlinear_add(q, 1.0, 0, q, 0.0, 0, 1.0, 0)
     with pytest.raises(ValueError, match="rule must be one of"):
-        integer.qlinear_matmul(q, 1.0, 0, q, 1.0, 0, 1.0, 0, rule="fp32")
+        integer.qlinear_matmul(q, 1.0, 0, q, 1.0, 0, 1.0, 0, rule="even")

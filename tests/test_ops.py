@@ -343,6 +343,14 @@ _case("qadd", _q[0], _q[4], a_scale=0.5, a_zero_point=3, b_scale=0.25, b_zero_po
       expected=lambda a, b: _codes(0.5 * (a - 3.0) + 0.25 * (b + 2.0), 1.0, 1))
 _case("qglobal_average_pool", _q[0][..., :4, :4], x_scale=0.5, x_zero_point=3, y_scale=0.25, y_zero_point=-2,
       expected=lambda x: _codes(0.5 * (x - 3.0).mean((2, 3), keepdims=True), 0.25, -2))
+_case("qmul", _q[0], _q[4][..., :1, :1], a_scale=0.5, a_zero_point=3, b_scale=0.25, b_zero_point=-2, y_scale=4.0, y_zero_point=1,
+      expected=lambda a, b: _codes(0.5 * (a - 3.0) * 0.25 * (b + 2.0), 4.0, 1))
+_case("qlook_up", _q[0], np.arange(256).astype(np.uint8).view(np.int8)[::-1].copy(), expected=lambda x, table: -1 - x)
+_case("qmax_pool2d", _q[0], kernel_size=2, stride=1, expected=lambda x: np.max([x[..., i:x.shape[2] - 1 + i, j:x.shape[3] - 1 + j]
+                                                                           for i in (0, 1) for j in (0, 1)], axis=0))
+_case("qavg_pool2d", _q[0], kernel_size=2, stride=1, x_scale=0.5, x_zero_point=3, y_scale=0.25, y_zero_point=-2,
+      expected=lambda x: _codes(0.5 * np.mean([x[..., i:x.shape[2] - 1 + i, j:x.shape[3] - 1 + j] - 3.0 for i in (0, 1) for j in (0, 1)], axis=0),
+                                0.25, -2))
 
 DIFFERENTIABLE = [case for case in CASES if TABLE[case.name].vjp is not None]
 

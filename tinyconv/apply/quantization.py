@@ -4,7 +4,7 @@
 a scale and zero point, each filter a scale of its own;  4. write the same network with integer operations:
     acc = Σ (q_x - Z_x) q_w + q_b,   q_y = clip(round(acc S_x S_w / S_y + Z_y))
 An activation behind a layer costs nothing: it is the range to which the result is clipped; one whose input others read too
-clips the codes. Only the first node (quantize) and the last (dequantize) touch floats. `INTEGER` has an entry for every
+clips the codes. A curved activation is a table of 256 codes, and so is the change of scale that a concat asks of its inputs. Only the first node (quantize) and the last (dequantize) touch floats. `INTEGER` has an entry for every
 operation of the table: how it is written in integers, or why not.
 """
 import numpy as np
@@ -17,7 +17,8 @@ from ..ops import LOSSES, TABLE
 from ._checks import check_graph
 from .settling import settle
 
-RULES = ("onnx",)
+RULES = ("onnx", "fp32", "tflite", "single")
+CURVES = ("sigmoid", "tanh", "silu", "hardsigmoid", "hardswish", "leaky_relu")
 CLIPS = {"relu": (0.0, None), "relu6": (0.0, 6.0)}
 
 
@@ -104,10 +105,65 @@ def _average(b, node, clip, output):
         x_scale=x_scale, x_zero_point=x_zero, y_scale=y_scale, y_zero_point=y_zero, q_min=q_min, q_max=q_max), node.module))
 
 
+def _mul(b, node, clip, output):
+    """A feature map times its gates, or another of its shape."""
+    if not all(isinstance(v, str) and v in b.scales for v in node.inputs):
+        raise GraphError(f"{node.outputs[0]}: mul has an integer form for two results of layers, not for a number or a parameter")
+    inputs = sorted(node.inputs, key=lambda name: -int(np.prod(b.shapes[name])))                            # the gates second
+    attributes = {}
+    for letter, name in zip("aby", (*inputs, output)):
+        attributes[f"{letter}_scale"], attributes[f"{letter}_zero_point"] = b.qparams(name)
+    b.nodes.append(Node("qmul", tuple(b.source(v) for v in inputs), (output,), attributes, node.module))
+
+
+def _windowed(b, node, clip, output):
+    """Average pooling: one int32 sum a window."""
+    (x_scale, x_zero), (y_scale, y_zero) = b.qparams(node.inputs[0]), b.qparams(output)
+    b.nodes.append(Node("qavg_pool2d", (b.source(node.inputs[0]),), (output,), dict(
+        x_scale=x_scale, x_zero_point=x_zero, y_scale=y_scale, y_zero_point=y_zero, **node.attributes), node.module))
+
+
+def _largest(b, node, clip, output):
+    """Max pooling: the largest code stands for the largest number; scale and zero point are its input's."""
+    b.scales[output] = b.scales[node.inputs[0]]
+    b.nodes.append(Node("qmax_pool2d", (b.source(node.inputs[0]),), (output,), node.attributes, node.module))
+
+
+def _look_up(b, source, output, function, module, **attributes):
+    """The node that gives function(x) for the codes of `source`, by a table of 256 codes, in the order of their bits."""
+    (x_scale, x_zero), (y_scale, y_zero) = b.qparams(source), b.qparams(output)
+    forward = TABLE[function].forward if function in TABLE else lambda x: (x, None)
+    reals = (np.arange(256).astype(np.uint8).view(np.int8) - float(x_zero)) * x_scale
+    table = b.buffer(f"{output}/table", pure.quantize(forward(reals, **attributes)[0], y_scale, y_zero))
+    b.nodes.append(Node("qlook_up", (b.source(source), table), (output,), dict(
+        function=function, x_scale=x_scale, x_zero_point=x_zero, y_scale=y_scale, y_zero_point=y_zero, **attributes), module))
+
+
+def _curve(b, node, clip, output):
+    """Any activation: eight bits have 256 values."""
+    _look_up(b, node.inputs[0], output, node.op, node.module, **node.attributes)
+
+
+def _concat(b, node, clip, output):
+    """Side by side in one scale: each input that has another one is translated first."""
+    sources = []
+    for number, name in enumerate(node.inputs):
+        if b.qparams(name) == b.qparams(output):
+            sources.append(b.source(name))
+            continue
+        translated = unused(f"{output}/{number}", b.taken)
+        b.taken.add(translated)
+        b.scales[translated] = b.scales[output]
+        _look_up(b, name, translated, "identity", node.module)
+        sources.append(translated)
+    b.nodes.append(Node("concat", tuple(sources), (output,), node.attributes, node.module))
+
+
 def _moved(b, node, clip, output):
     """Operations that only move numbers work on codes as they are; scale and zero point are their input's."""
-    b.scales[output] = b.scales[node.inputs[0]]
-    b.nodes.append(Node(node.op, (b.source(node.inputs[0]),), (output,), node.attributes, node.module))
+    for name in node.outputs:
+        b.scales[name] = b.scales[node.inputs[0]]
+    b.nodes.append(Node(node.op, (b.source(node.inputs[0]),), node.outputs, node.attributes, node.module))
 
 
 def _nothing(b, node, clip, output):
@@ -127,14 +183,16 @@ _FLOAT = "it has no integer form; keep the layer in float"
 INTEGER = {
     **{name: _FLOAT for name in TABLE},
     **dict.fromkeys(LOSSES, "a loss is no layer; trace the network without it"),
-    **dict.fromkeys(("quantize", "dequantize", "qconv2d", "qlinear", "qadd", "qglobal_average_pool"),
+    **dict.fromkeys(("quantize", "dequantize", "qconv2d", "qlinear", "qadd", "qglobal_average_pool", "qmul", "qlook_up", "qmax_pool2d",
+                     "qavg_pool2d"),
                     "the network is quantized already"),
     **dict.fromkeys(("fake_quantize", "fake_quantize_weight", "fake_quantize_range", "lsq", "pact", "batch_norm_weight",
                      "batch_norm_correct"),
                     "it is read where it stands for a weight, or behind a layer that takes it for its scale"),
     "batch_norm": "BatchNorm is folded into the convolution before it; this one follows none, or shares it with another reader",
     "conv2d": _weighted, "linear": _weighted, "add": _add, "adaptive_avg_pool2d": _average, "relu": _clipped, "relu6": _clipped,
-    **dict.fromkeys(("flatten", "reshape", "channel_shuffle", "take_channels", "slice"), _moved), "dropout": _nothing,
+    **dict.fromkeys(("flatten", "reshape", "transpose", "split", "channel_shuffle", "take_channels", "slice"), _moved), "dropout": _nothing,
+    "mul": _mul, "avg_pool2d": _windowed, "max_pool2d": _largest, "concat": _concat, **dict.fromkeys(CURVES, _curve),
 }
 
 
@@ -183,7 +241,7 @@ def quantize(g, calibration, bits=8, per_channel=True, rule="onnx", batch_size=1
 
     calibration  pictures (N,C,H,W), uint8 or float32: they fix the ranges of activations, which have 8 bits, affine
     bits         of the weights, 2-8 (stored as int8);  per_channel: a scale for each filter, else one for each weight
-    rule         how sums are requantized ("onnx")
+    rule         how sums are requantized: "onnx", "fp32", "tflite" or "single" (kernels/integer)
     Errors: GraphError naming an operation that has no integer form and why; ValueError for calibration data that is empty, NaN
     or of the wrong shape, and for weights and biases that could overflow the accumulator.
     """

@@ -26,7 +26,8 @@ from ..formulas import conv2d_geometry, conv2d_interior_macs
 from ..models.building import Printed
 from ..ops.table import size
 
-_INTEGER = {"qconv2d": "conv2d", "qlinear": "linear", "qglobal_average_pool": "adaptive_avg_pool2d"}
+_INTEGER = {"qconv2d": "conv2d", "qlinear": "linear", "qglobal_average_pool": "adaptive_avg_pool2d",
+            "qmax_pool2d": "max_pool2d", "qavg_pool2d": "avg_pool2d"}
 
 
 class Convention(NamedTuple):

@@ -19,7 +19,7 @@ from ..ops.table import size
 
 VIEWS = frozenset({"reshape", "flatten", "split", "slice", "transpose", "dropout"})
 IN_PLACE = frozenset({"batch_norm", "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "silu", "hardsigmoid", "hardswish", "clip"})
-INT8 = frozenset({"quantize", "qconv2d", "qlinear", "qadd", "qglobal_average_pool"})
+INT8 = frozenset({"quantize", "qconv2d", "qlinear", "qadd", "qglobal_average_pool", "qmul", "qlook_up", "qmax_pool2d", "qavg_pool2d"})
 ITEMSIZE = {"float64": 8, "float32": 4, "int64": 8, "int32": 4, "int8": 1, "uint8": 1}
 
 

@@ -312,5 +312,6 @@ COUPLING = {
     "matmul": _mix,
     "local_response_norm": _mix,            # its window runs over neighbouring channels: removal changes who the neighbours are
     **dict.fromkeys(LOSSES, _LOSS),
-    **dict.fromkeys(("quantize", "dequantize", "qconv2d", "qlinear", "qadd", "qglobal_average_pool"), _INTEGER),
+    **dict.fromkeys(("quantize", "dequantize", "qconv2d", "qlinear", "qadd", "qglobal_average_pool", "qmul", "qlook_up",
+                     "qmax_pool2d", "qavg_pool2d"), _INTEGER),
 }

@@ -3,6 +3,7 @@
     @plain   the readable loops, strict IEEE arithmetic: sums in the order they are written, for float32 and float64
     @fast    the same sums rearranged for the machine: additions may be reordered and fused into multiply-adds, but NaN and
              infinities keep their meaning (no "nnan", no "ninf": isnan must stay true of NaN)
+    @exact   made like a fast kernel, with floats rounded as they are written: kernels of integers, which requantize by a rule
     @apart   fast, and the caller promises that no two of the arrays given overlap: loops then need no test for it
 
 All compile a function on its first call and release the interpreter lock while it runs. Compiled code is kept in a folder
@@ -93,6 +94,11 @@ def plain(function):
 def fast(function):
     """Compile a fast kernel: sums may be reordered and fused."""
     return _compiled(function, REORDER, _nrt=False)
+
+
+def exact(function):
+    """Compile a kernel of integers: what few floats it has are neither reordered nor fused."""
+    return _compiled(function, False, _nrt=False)
 
 
 def apart(function):

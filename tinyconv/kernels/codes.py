@@ -138,3 +138,23 @@ def dequantize_linear(q, scale, zero_point, axis=None):
     if q.dtype == np.int32 and np.any(zero):
         raise ValueError(f"zero_point of int32 codes must be 0, not {zero_point!r}")
     return np.asarray((q.astype(np.int32) - zero).astype(np.float32) * scale)
+
+
+def dynamic_quantize_linear(x):
+    """Codes with the scale of the very array, as ONNX's DynamicQuantizeLinear: x float32 -> (q uint8, scale float32, zero point uint8).
+
+    S = (max(x, 0) - min(x, 0)) / 255,  Z = clip(rint(-min(x, 0) / S)),  q = clip(rint(x / S) + Z), in float32. An array of zeros has S = 1.
+    Errors: TypeError for another dtype; ValueError for an empty array, NaN or infinities.
+
+    >>> [v.tolist() for v in dynamic_quantize_linear(np.array([0, -1, 1.55], np.float32))]
+    [[100, 0, 255], 0.009999999776482582, 100]
+    """
+    if not isinstance(x, np.ndarray) or x.dtype != np.float32:
+        raise TypeError(f"x must be a float32 array, not {getattr(x, 'dtype', type(x).__name__)}")
+    if not x.size or not np.isfinite(x).all():
+        raise ValueError("x must hold finite numbers, at least one")
+    low, high = np.minimum(x.min(), np.float32(0)), np.maximum(x.max(), np.float32(0))
+    scale = (high - low) / np.float32(255)
+    scale = scale if scale > 0 else np.float32(1)
+    zero = np.uint8(np.clip(np.rint(-low / scale), 0, 255))
+    return quantize_linear(x, scale, zero, np.uint8), scale, zero

@@ -188,14 +188,15 @@ def _fixed_windows(size, kernel, stride, padding, count, include_padding):
     return lo, hi, length
 
 
-def _adaptive_windows(size, count):
+def adaptive_windows(size, count):
     """First and behind-last pixel of each of `count` windows that cover `size` pixels, and its length."""
     i = np.arange(count)
     lo, hi = i * size // count, -(-(i + 1) * size // count)
     return lo, hi, hi - lo
 
 
-def _mean_windows(geometry, count_include_pad):
+def mean_windows(geometry, count_include_pad):
+    """The windows of `avg_pool2d`: rows and columns, each (first pixels, pixels behind the last, lengths for the divisor)."""
     g = geometry
     if (g.dh, g.dw) != (1, 1):
         raise GeometryError(f"average pooling has no dilation: dilation must be 1, not {(g.dh, g.dw)}")
@@ -294,20 +295,20 @@ def avg_pool2d(x, geometry, count_include_pad=True):
 
     Errors: GeometryError for a dilation, which averaging does not have.
     """
-    return _mean(x, *_mean_windows(geometry, count_include_pad))
+    return _mean(x, *mean_windows(geometry, count_include_pad))
 
 
 def avg_pool2d_grad(dy, geometry, count_include_pad=True):
     """Gradient of `avg_pool2d`: dy (N,C,OH,OW), divided as there, added to every pixel of its window -> dx (N,C,H,W)."""
-    return _mean_grad(dy, geometry.x_shape, *_mean_windows(geometry, count_include_pad))
+    return _mean_grad(dy, geometry.x_shape, *mean_windows(geometry, count_include_pad))
 
 
 def adaptive_avg_pool2d(x, output_size):
     """Means over (OH, OW) windows that cover the plane: x (N,C,H,W) -> (N,C,OH,OW); (1, 1) is the global average."""
     oh, ow = output_size
-    return _mean(x, _adaptive_windows(x.shape[2], oh), _adaptive_windows(x.shape[3], ow))
+    return _mean(x, adaptive_windows(x.shape[2], oh), adaptive_windows(x.shape[3], ow))
 
 
 def adaptive_avg_pool2d_grad(dy, x_shape):
     """Gradient of `adaptive_avg_pool2d`: dy (N,C,OH,OW), shared out evenly over each window -> dx of shape x_shape."""
-    return _mean_grad(dy, tuple(x_shape), _adaptive_windows(x_shape[2], dy.shape[2]), _adaptive_windows(x_shape[3], dy.shape[3]))
+    return _mean_grad(dy, tuple(x_shape), adaptive_windows(x_shape[2], dy.shape[2]), adaptive_windows(x_shape[3], dy.shape[3]))

@@ -3,15 +3,15 @@
     q = clip(round(x / S) + Z, q_min, q_max),   x̂ = S (q - Z)                                  round half to even
 fake_quantize gives x̂ with the straight-through gradient 1{q_min <= round(x/S) + Z <= q_max}: the code itself at a bound still
 passes (Jacob et al. 2018, section 3; the saturated code included). The integer operations take int8 codes and give int8
-codes; scales
-and zero points of activations are attributes, weights with one scale a filter are inputs. Requantization: kernels/integer.
+codes; scales and zero points of activations are attributes, weights with one scale a filter and tables of functions are inputs.
+Requantization: kernels/integer.
 """
 import numpy as np
 
 from .. import kernels
 from ..compress import quantize as pure
-from ..formulas import conv2d_geometry
-from . import conv, linalg
+from ..formulas import conv2d_geometry, pool2d_geometry
+from . import conv, linalg, pool
 from .table import Counts, register, same_shape, size
 
 
@@ -77,6 +77,34 @@ def _qaverage(x, x_scale, x_zero_point, y_scale, y_zero_point, q_min=-128, q_max
     return y, None
 
 
+def _qmul(a, b, a_scale, a_zero_point, b_scale, b_zero_point, y_scale, y_zero_point, q_min=-128, q_max=127):
+    y = kernels.integer.qlinear_mul(a, np.float32(a_scale), np.int8(a_zero_point), b, np.float32(b_scale), np.int8(b_zero_point),
+                                    np.float32(y_scale), np.int8(y_zero_point), q_min=q_min, q_max=q_max)
+    return y, None
+
+
+def _qmul_shape(a, b, **attributes):
+    if tuple(b) not in (tuple(a), (*a[:2], 1, 1)):
+        raise ValueError(f"qmul takes two arrays of one shape, or gates (N,C,1,1) second, not {tuple(a)} and {tuple(b)}")
+    return tuple(a)
+
+
+def _qmax_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
+    return kernels.integer.max_pool(x, pool2d_geometry(x.shape, kernel_size, stride, padding, dilation, ceil_mode)), None
+
+
+def _qavg_pool2d(x, kernel_size, x_scale, x_zero_point, y_scale, y_zero_point, stride=None, padding=0, ceil_mode=False, count_include_pad=True,
+                 q_min=-128, q_max=127):
+    g = pool2d_geometry(x.shape, kernel_size, stride, padding, 1, ceil_mode)
+    y = kernels.integer.qlinear_average_pool(x, np.float32(x_scale), np.int8(x_zero_point), np.float32(y_scale), np.int8(y_zero_point), g,
+                                             count_include_pad, q_min=q_min, q_max=q_max)
+    return y, None
+
+
+def _qavg_pool2d_shape(x, kernel_size, stride=None, padding=0, ceil_mode=False, **attributes):
+    return pool2d_geometry(x, kernel_size, stride, padding, 1, ceil_mode).y_shape
+
+
 def _each(**kinds):
     return lambda shapes, output, **attributes: Counts(**{kind: each * size(output) for kind, each in kinds.items()})
 
@@ -88,3 +116,7 @@ register("qlinear", _qlinear, None, lambda x, w, *rest, **attributes: linalg._li
 register("qadd", _qadd, None, _qadd_shape, _each(multiplications=2, additions=4, comparisons=2))
 register("qglobal_average_pool", _qaverage, None, lambda x, **attributes: (x[0], x[1], 1, 1),
          lambda shapes, output, **attributes: Counts(additions=size(shapes[0]), multiplications=size(output)))
+register("qmul", _qmul, None, _qmul_shape, _each(multiplications=2, additions=3, comparisons=2))
+register("qlook_up", lambda x, table, **said: (kernels.integer.look_up(x, table), None), None, same_shape, lambda shapes, output, **attributes: Counts())
+register("qmax_pool2d", _qmax_pool2d, None, pool._max_shape, pool._max_counts)
+register("qavg_pool2d", _qavg_pool2d, None, _qavg_pool2d_shape, pool._average_counts)

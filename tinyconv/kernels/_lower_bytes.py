@@ -1,0 +1,278 @@
+"""How the steps of the byte tile (`byte_tile`) become machine instructions: int32 sums in a tuple of vectors, loops over them unrolled.
+
+`emit_dot` is the one step that processors do differently. The rules are written on whole vectors of 64-bit numbers where a rule needs them; the
+compiler cuts those to registers.
+"""
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, overload, register_model
+
+from . import byte_tile
+from . import requantization as rules
+from ._jit import host_features
+from ._lower import F32, I32, I64, emit_call, emit_fma, emit_mask, emit_splat, pointer
+from .simd import LANES
+
+I8, I16, F64 = ir.IntType(8), ir.IntType(16), ir.DoubleType()
+SUMS, BYTES, LONGS = (ir.VectorType(kind, LANES) for kind in (I32, I8, I64))
+REALS, DOUBLES, WORDS = ir.VectorType(F32, LANES), ir.VectorType(F64, LANES), ir.VectorType(I16, 2 * LANES)
+RULES = (rules.ONNX, rules.FUSED, rules.FP32, rules.TFLITE, rules.SINGLE)
+MADD = {16: "llvm.x86.avx512.pmaddw.d.512", 8: "llvm.x86.avx2.pmadd.wd"}
+
+
+class Sums(types.Type):
+    """numba's name for one register of LANES int32."""
+
+    def __init__(self):
+        super().__init__(f"i32x{LANES}")
+
+
+sums = Sums()
+
+
+@register_model(Sums)
+class _SumsModel(models.PrimitiveModel):
+    def __init__(self, manager, kind):
+        super().__init__(manager, kind, SUMS)
+
+
+def way(features):
+    """How a processor of these features sums products of bytes: "vnni", "words" (16-bit products) or "portable".
+
+    >>> way({"avx512f", "avx512bw", "avx512vnni"}), way({"avx2", "avx"}), way({"neon"})
+    ('vnni', 'words', 'portable')
+    """
+    if {"avx512f", "avx512vnni"} <= features:
+        return "vnni"
+    return "words" if {"avx512f", "avx512bw"} <= features or "avx2" in features and "avx512f" not in features else "portable"
+
+
+WAY = way(host_features())
+
+
+def every(kind, value):
+    """A constant vector."""
+    return ir.Constant(kind, [value] * kind.count)
+
+
+def load_as(b, p, at, kind):
+    """A vector of this kind from p[at]; no alignment is assumed beyond that of its numbers."""
+    return b.load(b.bitcast(b.gep(p, [at]), kind.as_pointer()), align=1)
+
+
+def store_as(b, p, at, value):
+    """A vector to p[at]."""
+    b.store(value, b.bitcast(b.gep(p, [at]), value.type.as_pointer()), align=1)
+
+
+def emit_dot(b, acc, x, w):
+    """acc + the four products u8 x s8 in each lane; x, w: LANES times four bytes, as int32."""
+    if WAY == "vnni":
+        return emit_call(b, "llvm.x86.avx512.vpdpbusd.512", SUMS, [acc, x, w])
+    if WAY == "words":                                          # bytes 0 and 2, then 1 and 3, as pairs of 16-bit numbers
+        x, w = b.bitcast(x, WORDS), b.bitcast(w, WORDS)
+        eight = every(WORDS, 8)
+        for a, c in ((b.and_(x, every(WORDS, 255)), b.ashr(b.shl(w, eight), eight)), (b.lshr(x, eight), b.ashr(w, eight))):
+            acc = b.add(acc, emit_call(b, MADD[LANES], SUMS, [a, c]))
+        return acc
+    for place in range(4):
+        a = b.and_(b.lshr(x, every(SUMS, 8 * place)), every(SUMS, 255))
+        acc = b.add(acc, b.mul(a, b.ashr(b.shl(w, every(SUMS, 24 - 8 * place)), every(SUMS, 24))))
+    return acc
+
+
+# ---- the rules on a vector of sums -----------------------------------------------------------------------------------------
+
+def emit_clip(b, value, low, high):
+    """value within low … high, integers or floats."""
+    less, more = (b.icmp_signed, b.icmp_signed) if isinstance(value.type.element, ir.IntType) else (b.fcmp_ordered, b.fcmp_ordered)
+    value = b.select(less("<", value, low), low, value)
+    return b.select(more(">", value, high), high, value)
+
+
+def emit_parameters(b, rule, pm, ps, at, zero, low, high):
+    """What a rule needs for LANES filters from `at` on: multipliers, shifts, zero point and bounds, as the vectors it computes with."""
+    m, whole = load_as(b, pm, at, DOUBLES), lambda v: emit_splat(b, b.fptosi(v, I32), SUMS)
+    if rule == rules.ONNX:
+        return [m, *(emit_splat(b, v, DOUBLES) for v in (zero, low, high))]
+    if rule == rules.FUSED:
+        return [b.fptrunc(m, REALS), emit_splat(b, b.fptrunc(b.fadd(zero, F64(rules.ROUND32)), F32), REALS), *(
+            emit_splat(b, b.add(b.fptosi(v, I32), I32(rules.BITS32)), SUMS) for v in (low, high))]
+    if rule == rules.FP32:
+        return [b.fptrunc(m, REALS), whole(zero), *(emit_splat(b, b.fptrunc(b.fsub(v, zero), F32), REALS) for v in (low, high))]
+    return [b.fptosi(m, LONGS), whole(zero), whole(low), whole(high), b.fptosi(load_as(b, ps, at, DOUBLES), LONGS)]
+
+
+def emit_rule(b, rule, acc, m, zero, low, high, s=None):
+    """LANES int32 sums acc -> LANES bytes, the codes by the rule of that number, from what `emit_parameters` made."""
+    if rule == rules.ONNX:                                      # a product, a sum: kernels are compiled `exact`, so never fused
+        value = b.fadd(b.fmul(b.sitofp(acc, DOUBLES), m), zero)
+        return b.trunc(b.bitcast(b.fadd(emit_clip(b, value, low, high), every(DOUBLES, rules.ROUND)), LONGS), BYTES)
+    if rule == rules.FUSED:                                     # the sum's last bit is 1: rounded to an integer, its low byte the code's
+        value = emit_fma(b, b.sitofp(acc, REALS), m, zero)
+        return b.trunc(emit_clip(b, b.bitcast(value, SUMS), low, high), BYTES)
+    if rule == rules.FP32:
+        value = emit_clip(b, b.fmul(b.sitofp(acc, REALS), m), low, high)
+        return b.trunc(b.add(b.bitcast(b.fadd(value, every(REALS, rules.ROUND32)), SUMS), zero), BYTES)
+    product, one = b.mul(b.sext(acc, LONGS), m), every(LONGS, 1)
+    if rule == rules.TFLITE:
+        once = b.ashr(b.add(product, every(LONGS, 2 ** 30)), every(LONGS, 31))
+        mask = b.sub(b.shl(one, s), one)
+        half = b.sub(b.lshr(mask, one), b.ashr(once, every(LONGS, 63)))
+        value = b.add(b.ashr(once, s), b.zext(b.icmp_signed(">", b.and_(once, mask), half), LONGS))
+    else:
+        value = b.ashr(b.add(product, b.shl(one, b.sub(s, one))), s)
+    return b.trunc(emit_clip(b, b.add(b.trunc(value, SUMS), zero), low, high), BYTES)
+
+
+# ---- the tile ----------------------------------------------------------------------------------------------------------------
+
+@intrinsic(prefer_literal=True)
+def _biases(context, MR, NV, bias, at):
+    kind = types.UniTuple(sums, MR.literal_value * NV.literal_value)
+
+    def emit(c, b, s, v):
+        p = pointer(c, b, s.args[2], v[2])
+        return c.make_tuple(b, kind, [load_as(b, p, b.add(v[3], I64(LANES * j)), SUMS) for j in range(NV.literal_value)] * MR.literal_value)
+    return kind(MR, NV, bias, types.intp), emit
+
+
+@intrinsic(prefer_literal=True)
+def _multiply_bytes(context, acc, MR, NV, A, rows, q, hop, zero, first, flip, B, b, K):
+    index = types.intp
+    signature = acc(acc, MR, NV, A, rows, index, index, zero, index, flip, B, index, index)
+    mr, nv = MR.literal_value, NV.literal_value
+
+    def emit(c, builder, s, v):
+        pA, pI, pZ, pflip, pB = (pointer(c, builder, s.args[i], v[i]) for i in (3, 4, 7, 9, 10))
+        q, hop, first, b, K = v[5], v[6], v[8], v[11], v[12]
+        flip = load_as(builder, pflip, I64(0), SUMS)            # as a vector: four bytes are then repeated and flipped by one instruction
+        slots = [cgutils.alloca_once(builder, SUMS) for _ in range(mr * nv)]
+        for slot, value in zip(slots, cgutils.unpack_tuple(builder, v[0])):
+            builder.store(value, slot)
+        starts = []
+        for i in range(mr):
+            at = builder.load(builder.gep(pI, [builder.add(q, builder.mul(hop, I64(i)))]))
+            inside = builder.gep(pA, [builder.add(at, first)])
+            start = builder.select(builder.icmp_signed("<", at, I64(0)), pZ, inside)
+            starts.append(builder.bitcast(start, I32.as_pointer()))
+        with cgutils.for_range(builder, K) as loop:
+            at = builder.add(b, builder.mul(loop.index, I64(4 * nv * LANES)))
+            columns = [load_as(builder, pB, builder.add(at, I64(4 * LANES * j)), SUMS) for j in range(nv)]
+            for i, start in enumerate(starts):
+                four = builder.load(builder.gep(start, [loop.index]), align=1)
+                four = builder.xor(emit_splat(builder, four, SUMS), flip)
+                for j, column in enumerate(columns):
+                    slot = slots[i * nv + j]
+                    builder.store(emit_dot(builder, builder.load(slot), four, column), slot)
+        return c.make_tuple(builder, s.return_type, [builder.load(slot) for slot in slots])
+    return signature, emit
+
+
+@intrinsic(prefer_literal=True)
+def _keep_sums(context, acc, MR, NV, S, at):
+    def emit(c, b, s, v):
+        for i, value in enumerate(cgutils.unpack_tuple(b, v[0])):
+            store_as(b, pointer(c, b, s.args[3], v[3]), b.add(v[4], I64(LANES * i)), value)
+        return c.get_dummy_value()
+    return types.void(acc, MR, NV, S, types.intp), emit
+
+
+@intrinsic(prefer_literal=True)
+def _resume_sums(context, MR, NV, S, at):
+    kind = types.UniTuple(sums, MR.literal_value * NV.literal_value)
+
+    def emit(c, b, s, v):
+        p = pointer(c, b, s.args[2], v[2])
+        return c.make_tuple(b, kind, [load_as(b, p, b.add(v[3], I64(LANES * i)), SUMS) for i in range(kind.count)])
+    return kind(MR, NV, S, types.intp), emit
+
+
+@intrinsic
+def _finish_codes(context, S, at, rows, vectors, rule, Y, places, q, column, n, m, s, f, zero, low, high):
+    index, number = types.intp, types.float64
+    signature = types.void(S, index, index, index, index, Y, places, index, index, index, m, s, index, number, number, number)
+
+    def emit(context, builder, s, v):
+        pS, pY, pplaces, pm, ps = (pointer(context, builder, s.args[i], v[i]) for i in (0, 5, 6, 10, 11))
+        at, rows, vectors, kind, q, column, n, f = (v[i] for i in (1, 2, 3, 4, 7, 8, 9, 12))
+        last = builder.load(builder.gep(pplaces, [builder.sub(builder.add(q, rows), I64(1))]))
+
+        def column_of(rule, j, all_there, store):
+            """Vector j of every row that has a place."""
+            lane = builder.mul(j, I64(LANES))
+            given = emit_parameters(builder, rule, pm, ps, builder.add(f, lane), *v[13:])
+            with cgutils.for_range(builder, rows) as row:
+                place = builder.load(builder.gep(pplaces, [builder.add(q, row.index)]))
+
+                def one():
+                    here = builder.add(at, builder.mul(builder.add(builder.mul(row.index, vectors), j), I64(LANES)))
+                    store(builder.add(builder.add(place, column), lane), emit_rule(builder, rule, load_as(builder, pS, here, SUMS), *given))
+                if all_there:
+                    one()
+                else:
+                    with builder.if_then(builder.icmp_signed(">=", place, I64(0)), likely=True):
+                        one()
+
+        for rule in RULES:
+            with builder.if_then(builder.icmp_signed("==", kind, I64(rule))):
+                with cgutils.for_range(builder, vectors) as loop:
+                    left = builder.sub(n, builder.mul(loop.index, I64(LANES)))
+                    full = builder.and_(builder.icmp_signed(">=", left, I64(LANES)), builder.icmp_signed(">=", last, I64(0)))
+                    with builder.if_else(full, likely=True) as (whole, part):
+                        with whole:
+                            column_of(rule, loop.index, True, lambda to, code: store_as(builder, pY, to, code))
+                        with part:
+                            mask = emit_mask(builder, left)
+                            column_of(rule, loop.index, False, lambda to, code: emit_call(
+                                builder, f"llvm.masked.store.v{LANES}i8.p0", ir.VoidType(), [code, builder.gep(pY, [to]), I32(1), mask]))
+        return context.get_dummy_value()
+    return signature, emit
+
+
+@intrinsic(prefer_literal=True)
+def _slide(context, acc, ROWS, COLS, K, S, x, table, q, zero, c0, flip, w, wat, pitch, WHOLE, n):
+    index, (rows, cols, k, step) = types.intp, (t.literal_value for t in (ROWS, COLS, K, S))
+    wide, fours = (cols - 1) * step + k, byte_tile.quads(k)
+
+    def emit(context, b, s, v):
+        px, ptable, pzero, pflip, pw = (pointer(context, b, s.args[i], v[i]) for i in (5, 6, 8, 10, 11))
+        q, c0, wat, pitch = v[7], v[9], v[12], v[13]
+        mask, flip = None if WHOLE.literal_value else emit_mask(b, v[15]), load_as(b, pflip, I64(0), BYTES)
+        weights = [load_as(b, pw, b.add(wat, b.mul(pitch, I64(4 * t))), SUMS) for t in range(k * len(fours))]
+        sums = cgutils.unpack_tuple(b, v[0])
+        for down in range((rows - 1) * step + k):
+            last = every(SUMS, 0)
+            for right in range(wide):
+                place = b.load(b.gep(ptable, [b.add(q, I64(down * wide + right))]))
+                start = b.select(b.icmp_signed("<", place, I64(0)), pzero, b.gep(px, [b.add(place, c0)]))
+                pixel = load_as(b, start, I64(0), BYTES) if mask is None else emit_call(
+                    b, f"llvm.masked.load.v{LANES}i8.p0", BYTES, [start, I32(1), mask, every(BYTES, 0)])
+                pixel = b.zext(b.xor(pixel, flip), SUMS)
+                last = emit_call(b, f"llvm.fshr.v{LANES}i32", SUMS, [pixel, last, every(SUMS, 8)])
+                for r in range(rows):
+                    for i, (end, _) in enumerate(fours):
+                        u, j = down - r * step, (right - end) // step
+                        if 0 <= u < k and 0 <= right - end <= (cols - 1) * step and (right - end) % step == 0:
+                            sums[r * cols + j] = emit_dot(b, sums[r * cols + j], last, weights[u * len(fours) + i])
+        return context.make_tuple(b, s.return_type, sums)
+    return acc(acc, ROWS, COLS, K, S, x, table, index, zero, index, flip, w, index, index, WHOLE, index), emit
+
+
+overload(byte_tile.biases, inline="always", prefer_literal=True)(
+    lambda MR, NV, bias, at: lambda MR, NV, bias, at: _biases(MR, NV, bias, at))
+overload(byte_tile.multiply_bytes, inline="always", prefer_literal=True)(
+    lambda acc, MR, NV, A, rows, q, hop, zero, first, flip, B, b, K: lambda acc, MR, NV, A, rows, q, hop, zero, first, flip, B, b, K:
+    _multiply_bytes(acc, MR, NV, A, rows, q, hop, zero, first, flip, B, b, K))
+overload(byte_tile.keep_sums, inline="always", prefer_literal=True)(
+    lambda acc, MR, NV, S, at: lambda acc, MR, NV, S, at: _keep_sums(acc, MR, NV, S, at))
+overload(byte_tile.resume_sums, inline="always", prefer_literal=True)(lambda MR, NV, S, at: lambda MR, NV, S, at: _resume_sums(MR, NV, S, at))
+overload(byte_tile.finish_codes, inline="always")(
+    lambda S, at, rows, vectors, rule, Y, places, q, column, n, m, s, f, zero, low, high:
+    lambda S, at, rows, vectors, rule, Y, places, q, column, n, m, s, f, zero, low, high:
+    _finish_codes(S, at, rows, vectors, rule, Y, places, q, column, n, m, s, f, zero, low, high))
+overload(byte_tile.slide, inline="always", prefer_literal=True)(
+    lambda acc, ROWS, COLS, K, S, x, table, q, zero, c0, flip, w, wat, pitch, WHOLE, n:
+    lambda acc, ROWS, COLS, K, S, x, table, q, zero, c0, flip, w, wat, pitch, WHOLE, n:
+    _slide(acc, ROWS, COLS, K, S, x, table, q, zero, c0, flip, w, wat, pitch, WHOLE, n))
