@@ -24,6 +24,7 @@ DIRECTIONS = ("forward", "grad_input", "grad_weight")
 MODES = ("fast", "plain")
 CHANNELS, CHANNELS_WEIGHT = 16, 128         # channels and filters: Winograd from so many on; for the gradient in the weights up to so many
 GAIN4, GAIN2 = 0.45, 0.6                    # the share of multiplications below which F(4,3) and F(2,3) win
+TINY = 16                                   # outputs of a plane that direct computes without its padding, for many images
 _mode = "fast"
 _lock = threading.Lock()
 
@@ -159,7 +160,8 @@ def choose(geometry, direction="forward", dtype=np.float32):
 
     Plain mode and float64: always "direct", the formula itself. Else by what the window looks like: one channel at a time is depthwise, one
     pixel at a time a matrix product (pointwise). A 3x3 window at stride 1 over enough channels is Winograd's: F(4,3) where its tiles of 4x4
-    outputs leave at most GAIN4 of the multiplications (whole tiles counted, those of direct without padding), else F(2,3) where it leaves at most GAIN2. Everything else is
+    outputs leave at most GAIN4 of the multiplications (whole tiles counted; on planes of up to TINY outputs direct's without padding), else
+    F(2,3) where it leaves at most GAIN2. Everything else is
     direct: windows read where they lie need no copies (im2col makes KH·KW of them). The gradient in the weights pays Winograd's larger sums for
     every thread, so it takes F(4,3) for few channels only. The constants are measured by benchmarks/select_map.py. The batch size
     plays no part, so that an image gives the same result, bit for bit, in any batch.
@@ -195,7 +197,7 @@ def _winograd(g, direction):
     if window != (3, 3, 1, 1, 1, 1, 1) or min(g.c, g.f) < CHANNELS or direction == "grad_weight" and max(g.c, g.f) > CHANNELS_WEIGHT:
         return None
     oh, ow = (g.h, g.w) if direction == "grad_input" else (g.oh, g.ow)
-    products = max(1, _pairs(g.h, g.oh, 3, g.top) * _pairs(g.w, g.ow, 3, g.left))
+    products = _pairs(g.h, g.oh, 3, g.top) * _pairs(g.w, g.ow, 3, g.left) or 1 if oh * ow <= TINY else 9 * oh * ow
     left = {m: (m + 2)**2 * -(-oh // m) * -(-ow // m) / products for m in (2, 4)}                    # of the multiplications
     if left[4] <= GAIN4:
         return "winograd4"
