@@ -220,7 +220,7 @@ class Forward:
         self.memory = self.scheme.ready(layout.writable(w).reshape(-1))         # or None: see there
 
     def __call__(self, x, R=None, low=-np.inf, high=np.inf):
-        y = layout.room(self.shape)
+        y = layout.result(self.shape)
         self.scheme.run(self.memory, x, self.bias, y, R, low, high)
         return y
 

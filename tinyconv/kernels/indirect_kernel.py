@@ -46,6 +46,17 @@ def walk(first, count, block, table, images, grid_h, grid_w, step_h, step_w, row
 
 
 @fast
+def walk_straight(first, count, block, table, c, f):
+    """`walk` where a window is its own pixel (1x1, stride 1, no padding): everything lies in one line."""
+    for r in range(count):
+        table[r] = (first + r) * c
+    for r in range(count):
+        table[block + r] = (first + r) * f
+    for r in range(count, block):
+        table[r], table[block + r] = -1, -1
+
+
+@fast
 def lift_rows(x, table, count, c, room, pitch):
     """Copy the C numbers of `count` pixels (one tap) next to each other and note in the table where they lie now."""
     for r in range(count):
@@ -97,6 +108,7 @@ def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, tables, partial
     line = n if alike else pixels                                       # blocks do not cross its end
     across = (line + block - 1) // block
     units = pixels // line * across * groups * splits
+    straight = taps == 1 and rows[0] == 0 and columns[0] == 0 and grid_h == h == out_h and grid_w == w == out_w and step_h * step_w == 1
     for piece in range(lo, hi):
         table, partial, known = tables[piece], partials[piece], -1
         source = lifted[piece] if lift else x
@@ -105,9 +117,12 @@ def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, tables, partial
             first = at // across * line + at % across * block
             count = min(block, line - at % across * block)
             if at != known:
-                walk(first, count, block, table, n * alike, grid_h, grid_w, step_h, step_w, rows, columns, shifts, h, w, c,
-                     out_h, out_w, a, b, out_step_h, out_step_w, f)
                 known = at
+                if straight:
+                    walk_straight(first, count, block, table, c, f)
+                else:
+                    walk(first, count, block, table, n * alike, grid_h, grid_w, step_h, step_w, rows, columns, shifts, h, w, c,
+                         out_h, out_w, a, b, out_step_h, out_step_w, f)
                 if lift:
                     lift_rows(x, table, count, c, source, c + LANES)
             for p in range(s * per, min(panels, (s + 1) * per)):

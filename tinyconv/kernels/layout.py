@@ -11,6 +11,9 @@ import math
 import numpy as np
 
 
+SMALL = 2048            # numbers: about a tenth of a microsecond to write
+
+
 def _lies_as(x, order):
     """True if the axes of x, taken in `order`, are C-contiguous; axes of length 1 are ignored."""
     step = x.itemsize
@@ -36,7 +39,8 @@ def of(x):
 def nhwc(x):
     """(N,C,H,W) -> the same numbers as a C-contiguous (N,H,W,C) array: a view if x is channels-last, else a copy."""
     x = x.transpose(0, 2, 3, 1)
-    if x.flags.c_contiguous and x.flags.writeable:
+    flags = x.flags
+    if flags.c_contiguous and flags.writeable:
         return x
     from . import rows
     found, y = rows.even(x.transpose(0, 3, 1, 2)) if x.size >= 4096 else None, room(x.shape, x.dtype)
@@ -78,6 +82,11 @@ def room(shape, dtype=np.float32):
     dtype = np.dtype(dtype)
     memory = np.empty((math.prod(shape) if isinstance(shape, tuple) else shape) + 64 // dtype.itemsize, dtype)
     return np.ndarray(shape, dtype, memory, -address(memory) % 64)
+
+
+def result(shape):
+    """An uninitialised C-contiguous float32 array for a result: a `room`, but for so few numbers that finding the line costs more than it saves."""
+    return room(shape) if math.prod(shape) > SMALL else np.empty(shape, np.float32)
 
 
 def empty(shape, dtype=np.float64):

@@ -156,7 +156,7 @@ class Forward:
         return self.memory is not None
 
     def __call__(self, x, low=-np.inf, high=np.inf):
-        y, g = layout.room(self.shape), self.geometry
+        y, g = layout.result(self.shape), self.geometry
         self.scheme.run(self.memory, x if g.f == g.c else np.repeat(x, g.f // g.c, axis=3), y, low, high)
         return y
 

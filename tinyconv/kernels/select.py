@@ -24,7 +24,8 @@ DIRECTIONS = ("forward", "grad_input", "grad_weight")
 MODES = ("fast", "plain")
 CHANNELS = 16, 32                           # channels read and written: Winograd from so many on (fewer leave its panels half empty)
 CHANNELS_WEIGHT, TILES, SUMS = 64, 128, 256**2      # for the gradient in the weights: channels, tiles; up to so many numbers C·F
-GAIN4, GAIN2 = 0.42, 0.6                    # the share of multiplications below which F(4,3) and F(2,3) win
+GAIN4, GAIN2 = 0.45, 0.6                    # the share of multiplications below which F(4,3) and F(2,3) win
+TINY = 16                                   # outputs of a plane that direct computes without its padding, for many images
 _mode = "fast"
 _lock = threading.Lock()
 
@@ -161,11 +162,11 @@ def choose(geometry, direction="forward", dtype=np.float32):
 
     Plain mode and float64: always "direct", the formula itself. Else by what the window looks like: one channel at a time is depthwise, one
     pixel at a time a matrix product (pointwise). A 3x3 window at stride 1 over enough channels is Winograd's: F(4,3) where its tiles of 4x4
-    outputs leave at most GAIN4 of the multiplications (whole tiles counted, those of direct without padding), else F(2,3) where it leaves at
-    most GAIN2. Everything else is direct: windows read where they lie need no copies (im2col makes KH·KW of them). The gradient in the weights pays Winograd's larger sums,
-    written and read for every thread, so it takes F(4,3) for many tiles and not too many sums. The constants are measured by
-    benchmarks/select_map.py. In the other directions the batch size plays no part, so that an image gives the same result, bit for bit, in
-    any batch.
+    outputs leave at most GAIN4 of the multiplications (whole tiles counted; on planes of up to TINY outputs direct's without padding), else
+    F(2,3) where it leaves at most GAIN2. Everything else is direct: windows read where they lie need no copies (im2col makes KH·KW of
+    them). The gradient in the weights pays Winograd's larger sums, written and read for every thread, so it takes F(4,3) for many tiles
+    and not too many sums. The constants are measured by benchmarks/select_map.py. In the other directions the batch size plays no part,
+    so that an image gives the same result, bit for bit, in any batch.
 
     >>> from tinyconv.formulas.geometry import conv2d_geometry
     >>> choose(conv2d_geometry((1, 32, 14, 14), (32, 1, 3, 3), padding=1, groups=32))
@@ -201,7 +202,7 @@ def _winograd(g, direction):
     if direction == "grad_weight" and (min(g.c, g.f) < CHANNELS_WEIGHT or g.n * -(-g.oh // 4) * -(-g.ow // 4) < TILES or g.c * g.f > SUMS):
         return None
     oh, ow = (g.h, g.w) if direction == "grad_input" else (g.oh, g.ow)
-    products = max(1, _pairs(g.h, g.oh, 3, g.top) * _pairs(g.w, g.ow, 3, g.left))
+    products = _pairs(g.h, g.oh, 3, g.top) * _pairs(g.w, g.ow, 3, g.left) or 1 if oh * ow <= TINY else 9 * oh * ow
     left = {m: (m + 2)**2 * -(-oh // m) * -(-ow // m) / products for m in (2, 4)}                    # of the multiplications
     if left[4] <= GAIN4:
         return "winograd4"
