@@ -10,7 +10,7 @@ place. Loops: `byte_kernel`, `byte_planes`. Cost of making ready: a few passes o
 """
 import numpy as np
 
-from . import byte_planes, layout, planes, select, threads
+from . import byte_planes, layout, select, threads
 from ._jit import fast
 from .byte_kernel import convolve_bytes
 from .byte_tile import quads
@@ -128,7 +128,7 @@ class Depthwise:
     def __init__(self, g, x_dtype, x_zero, w, bias, m, s, numbers):
         (flip, flips), parts = flip_of(x_dtype), signed_bytes(w[:, 0])                             # (F,KH,KW) each
         rows, columns = ([i * d - before for i in range(k)] for k, d, before in ((g.kh, g.dh, g.top), (g.kw, g.dw, g.left)))
-        K, S, ROWS, COLS = planes.tile_of(g.kh, g.kw, rows, columns, (g.sh, g.sw), g.oh, g.ow)
+        K, S, ROWS, COLS = byte_planes.tile_of(g)
         fours, whole, blocks = quads(K), -(-g.f // LANES) * LANES, g.kh * g.kw // (K * K)
         taps = np.zeros((len(parts), g.kh // K, g.kw // K, K, len(fours), whole, 4), np.int8)
         for into, part in zip(taps, parts):

@@ -59,7 +59,7 @@ def convolve_bytes(lo, hi, x, flip, packed, bias, m, s, rule, zero, low, high, y
             at, g, part = unit // (groups * splits), unit // splits % groups, unit % splits
             count = min(block, pixels - at * block)
             if at != known:
-                walk(at * block, count, block, table, grid_h, grid_w, step_h, step_w, rows, columns, shifts, h, w, c, grid_h, grid_w, 0, 0, 1, 1, f)
+                walk(at * block, count, block, table, 0, grid_h, grid_w, step_h, step_w, rows, columns, shifts, h, w, c, grid_h, grid_w, 0, 0, 1, 1, f)
                 known = at
             for p in range(part * per, min(panels, (part + 1) * per)):
                 column, base, left = g * fg + p * NR, (g * panels + p) * taps * fours * NR * 4, fg - p * NR

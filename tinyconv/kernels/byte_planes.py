@@ -8,10 +8,38 @@ multiplying. Cost: N C OH OW KH KW multiply-adds. Bound by: requantization.
 """
 from functools import lru_cache
 
-from ._jit import exact
+from ._jit import exact, fast
 from .byte_tile import biases, finish_codes, keep_sums, slide
-from .planes import note, note_places
-from .simd import LANES
+from .planes import WIDTHS
+from .simd import LANES, REGISTERS
+
+
+@fast
+def note(table, at, down, right, row, column, hop, image, h, wide, c):
+    """table[at + a·right + b] = where pixel (row + a, column + b·hop) of the image lies, -1 outside."""
+    for a in range(down):
+        i, line = row + a, at + a * right
+        start = ((image * h + i) * wide + column) * c
+        for b in range(right):
+            j = column + b * hop
+            table[line + b] = start + b * hop * c if (i >= 0) & (i < h) & (j >= 0) & (j < wide) else -1
+
+
+@fast
+def note_places(place, at, rows, cols, count_h, count_w, start, down, right):
+    """place[at + r·cols + j] = start + r·down + j·right for r < count_h, j < count_w, else -1."""
+    for r in range(rows):
+        for j in range(cols):
+            place[at + r * cols + j] = start + r * down + j * right if (r < count_h) & (j < count_w) else -1
+
+
+def tile_of(g):
+    """(K, S, ROWS, COLS) of a convolution's tiles: 3x3 and 5x5 neighbouring taps together, else one by one; the COLS that leaves the fewest
+    outputs unused."""
+    cols = min(WIDTHS, key=lambda cols: (-(-g.ow // cols) * cols, -cols))
+    if not (g.kh == g.kw in (3, 5) and g.sh == g.sw in (1, 2) and g.dh == g.dw == 1):
+        return 1, 1, 1, cols
+    return g.kh, g.sh, 2 if g.kh == 3 and g.oh > 1 and REGISTERS == 32 else 1, cols
 
 
 @lru_cache(maxsize=None)
