@@ -18,7 +18,7 @@ def pictures():
 
 
 def test_which_there_are():
-    families = "mobilenet_v1", "shufflenet_v2", "resnet"
+    families = "mobilenet_v1", "shufflenet_v2", "resnet", "vgg16"
     assert set(models.PRETRAINED) == {f"{family}_small" for family in families}
     assert {path.stem for path in trained.FOLDER.glob("*.safetensors")} == set(models.PRETRAINED)
 

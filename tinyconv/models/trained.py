@@ -120,4 +120,8 @@ PRETRAINED = {
         1845, "c9831d31eca73ac1ad407b5f9126feb6d4292741ef8a6fe481e76bf2471109b0", 0,
         "python -m tinyconv train resnet_small --data fashion --width 1.0 --epochs 50 --batch-size 128 --lr 0.15 "
         "--weight-decay 0.0005 --label-smoothing 0.05 --shift 1 --flip --seed 0 --threads 1"),
+    "vgg16_small": Shipped(
+        1843, "42e2f33c67ee1eab53288156f7a846be112db691ccbf2b53178d8aa80f511a86", 0,
+        "python -m tinyconv train vgg16_small --data fashion --width 1.0 --epochs 30 --batch-size 128 --lr 0.15 "
+        "--weight-decay 0.0005 --label-smoothing 0.05 --shift 1 --flip --seed 0 --threads 1"),
 }
