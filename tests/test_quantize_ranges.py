@@ -269,7 +269,9 @@ def test_adaround_of_independent_inputs_is_rounding():
     """G = identity: every δ² counts alone, so the nearest codes are the best there are."""
     w = np.random.default_rng(0).standard_normal((3, 20))
     scale = qt.symmetric(np.abs(w).max(axis=1), 4)
-    assert np.array_equal(qt.adaround(w, scale, np.eye(20), steps=100), qt.quantize(w, scale, 0, -7, 7, axis=0))
+    nearest = qt.quantize(w, scale, 0, -7, 7, axis=0)
+    assert np.array_equal(qt.adaround(w, scale, np.eye(20), steps=100), nearest)
+    assert np.array_equal(qt.adaround(w, scale, np.zeros((20, 20))), nearest)                # a channel that is never active
 
 
 # ---- LSQ, PACT -----------------------------------------------------------------------------------------------------------

@@ -36,8 +36,8 @@ def error_by_bits(errors, title="What a bit buys", y="root of the mean squared e
     if not errors or any(not row or min(row.values()) <= 0 for row in errors.values()):
         raise ValueError("errors must hold at least one name with positive errors by bits")
     figure, (axes,) = panels(1, size=(6.6, 4.2))
-    for (name, row), colour, mark in zip(errors.items(), COLOURS, "osD^vPX*"):
-        axes.plot(list(row), list(row.values()), f"{mark}-", color=colour, markersize=5, label=name)
+    for (name, row), colour, mark in zip(errors.items(), COLOURS, "os^Dv<>p"):
+        axes.plot(list(row), list(row.values()), f"{mark}-", color=colour, markersize=9, fillstyle="none", label=name)
     bits = np.array(sorted({b for row in errors.values() for b in row}))
     first = max(row[min(row)] * 2.0 ** (min(row) - bits[0]) for row in errors.values())
     axes.plot(bits, 1.35 * first * 2.0 ** (bits[0] - bits), ":", color="#3d3d3d", linewidth=1, label="half for each bit")
@@ -93,7 +93,7 @@ def sensitivities(costs, bits=None, title="Which layers mind", x="rise of the lo
     axes.set_yticks(range(len(costs)), list(costs), fontsize=8)
     axes.set_ylim(len(costs) - 0.5, -0.5)
     finish(axes, title, x)
-    axes.legend(frameon=False, fontsize=9, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncol=len(choices))
+    figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncol=len(choices))
     return figure
 
 

@@ -55,6 +55,8 @@ def adaround(w, scale, gram, bits=4, steps=500, lr=0.02, weight=0.01):
     w, flat, step, gram, (q_min, q_max) = _checked(w, scale, gram, bits)
     floor = np.floor(flat / step)
     nearest = np.clip(np.rint(flat / step), q_min, q_max)
+    if rounding_error(flat, step * nearest, gram) < 1e-100:                       # inputs that are always 0: nothing to gain
+        return nearest.astype(np.int8).reshape(w.shape)
     h = _relaxed(flat, step, floor, gram, (q_min, q_max), whole(steps, "steps", 0), lr, weight)
     codes, low, high = (np.clip(floor + up, q_min, q_max) for up in (h > 0.5, 0, 1))
     codes = _turned(flat, step, codes, low, high, gram)
@@ -67,7 +69,7 @@ def _relaxed(w, step, floor, gram, limits, steps, lr, weight):
     h = w / step - floor
     v = -np.log((ZETA - GAMMA) / (h - GAMMA) - 1)
     first, second = np.zeros_like(v), np.zeros_like(v)
-    whole_error = max(rounding_error(w, step * np.clip(np.rint(w / step), *limits), gram), np.finfo(np.float64).tiny)
+    whole_error = rounding_error(w, step * np.clip(np.rint(w / step), *limits), gram)
     for i in range(1, steps + 1):
         sigmoid = 1 / (1 + np.exp(-v))
         stretched = sigmoid * (ZETA - GAMMA) + GAMMA
