@@ -1,7 +1,7 @@
 """Integer networks: every code equals an oracle in exact rationals, and the fast kernels equal the plain ones bit for bit.
 
-The oracle sums in 64-bit integers and rounds with fractions.Fraction: float(Fraction) is the correctly rounded float64, round()
-of a Fraction is exact and half to even. Nothing in it is shared with the package.
+The oracle (integer_oracles) sums in 64-bit integers and rounds with fractions.Fraction: float(Fraction) is the correctly rounded float64,
+round() of a Fraction is exact and half to even. Nothing in it is shared with the package.
 """
 from fractions import Fraction
 
@@ -10,6 +10,7 @@ import pytest
 from integer_oracles import RANGE, both_modes, channels_last, oracle_accumulators, oracle_onnx, random_codes
 
 import tinyconv as tc
+from tinyconv.formulas import pool2d_geometry
 from tinyconv.kernels import integer, layout, requantization
 
 def oracle_codes(acc, multiplier, zero, low, high):
@@ -116,7 +117,7 @@ def test_the_product_is_rounded_once_in_float64():
 
 @pytest.mark.parametrize("groups", (1, 3), ids=("dense", "depthwise"))
 def test_sums_beyond_the_integers_of_float32(groups):
-    """Sums of more than 2^24 of one sign, down to their last bit: the fast kernel's float32 sums must move to int32 in time."""
+    """Sums of more than 2^24 of one sign, down to their last bit: no float32 may hold them on their way to a code."""
     rng = np.random.default_rng(0)
     x = rng.integers(240, 256, (1, 3, 17, 18)).astype(np.uint8)
     w = rng.integers(240, 256, (3, 3 // groups, 17, 17)).astype(np.uint8)
@@ -248,6 +249,75 @@ def test_addition_by_hand_and_its_clamp():
     assert integer.qlinear_add(a, 1e30, 0, b, 1.0, 0, 1e-30, 200, dtype=np.uint8).tolist() == [255, 255, 0, 0, 255]
     with pytest.raises(ValueError, match="one shape"):
         integer.qlinear_add(a, 1.0, 0, b[:4], 1.0, 0, 1.0, 0)
+
+
+@pytest.mark.small
+def test_two_orders_of_rounding_a_sum():
+    """QuantizeLinear rounds before adding Z, ONNX Runtime's QLinearAdd after: at ties with odd Z one code apart, else the same."""
+    a, b = np.array([1, 3, 5, -1, -3, -5, 2], np.int8), np.zeros(7, np.int8)
+    for zero, before, after in ((0, [0, 2, 2, 0, -2, -2, 1], [0, 2, 2, 0, -2, -2, 1]), (1, [1, 3, 3, 1, -1, -1, 2], [2, 2, 4, 0, 0, -2, 2])):
+        for rule, expected in (("quantize_linear", before), ("qlinear_add", after)):
+            y = both_modes(lambda: integer.qlinear_add(a, 0.5, 0, b, 1.0, 0, 1.0, zero, rule=rule))
+            assert y.tolist() == expected
+    with pytest.raises(ValueError, match="rule must be one of quantize_linear, qlinear_add, not 'onnx'"):
+        integer.qlinear_add(a, 0.5, 0, b, 1.0, 0, 1.0, 0, rule="onnx")
+
+
+@pytest.mark.small
+def test_products_of_codes():
+    """Every product, rounded as the page says, in exact rationals; gates (N,C,1,1) are one number a plane; what does not fit is refused."""
+    rng = np.random.default_rng(0)
+    a, b = random_codes(rng, np.int8, (2, 3, 4, 5)), random_codes(rng, np.uint8, (2, 3, 4, 5))
+    for scales in ((0.5, 0.5, 8.0), (0.021, 0.017, 0.05)):
+        sa, sb, sy = (Fraction(float(np.float32(s))) for s in scales)
+        M = Fraction(float(Fraction(float(sa * sb)) / sy))
+        for other in (b, b[:, :, :1, :1]):
+            y = both_modes(lambda: integer.qlinear_mul(a, scales[0], -3, other, scales[1], 99, scales[2], 7))
+            wide = np.broadcast_to(other, a.shape)
+            expected = [min(max(round(Fraction(float((int(p) + 3) * (int(q) - 99) * M))) + 7, -128), 127) for p, q in zip(a.ravel(), wide.ravel())]
+            np.testing.assert_array_equal(y.ravel(), expected)
+    with pytest.raises(ValueError, match="b must have the shape of a"):
+        integer.qlinear_mul(a, 1.0, 0, b[:, :2], 1.0, 0, 1.0, 0)
+
+
+@pytest.mark.small
+def test_functions_by_table():
+    """256 codes, each QuantizeLinear of the function of what the code stands for; looked up in any shape, layout and type."""
+    for dtype, y_dtype in ((np.int8, np.int8), (np.uint8, np.int8), (np.int8, np.uint8)):
+        low, high = RANGE[dtype]
+        table = integer.table_of(np.tanh, 0.03, low + 101, 1 / 100, 5, dtype, y_dtype)
+        codes = np.arange(low, high + 1).astype(dtype)
+        reals = (codes.astype(float) - (low + 101)) * float(np.float32(0.03))
+        expected = np.clip(np.rint(np.tanh(reals) / float(np.float32(1 / 100))) + 5, *RANGE[y_dtype])
+        assert table.dtype == y_dtype
+        np.testing.assert_array_equal(both_modes(lambda: integer.look_up(codes, table)), expected)
+        lying = channels_last(codes.reshape(4, 4, 4, 4))
+        np.testing.assert_array_equal(integer.look_up(lying, table).ravel(), expected)
+    same = integer.table_of(lambda x: x, 0.5, 3, 0.25, -2)
+    assert [int(same[q & 255]) for q in (3, 4, -128, 127)] == [-2, 0, -128, 127]
+    with pytest.raises(ValueError, match="not finite at"), np.errstate(invalid="ignore"):
+        integer.table_of(np.sqrt, 1.0, 0, 1.0, 0)
+    with pytest.raises(ValueError, match="table must hold 256 codes"):
+        integer.look_up(codes, table[:9])
+
+
+@pytest.mark.small
+@pytest.mark.parametrize("include", (True, False))
+def test_windows_of_codes(include):
+    """The mean of each window in exact rationals, padding standing for 0; the largest code of each, padding left out."""
+    x = random_codes(np.random.default_rng(0), np.int8, (2, 3, 5, 6))
+    g = pool2d_geometry(x.shape, (3, 2), 2, 1)
+    y = both_modes(lambda: integer.qlinear_average_pool(x, 0.5, 5, 0.25, 11, g, include))
+    largest = both_modes(lambda: integer.max_pool(x, g))
+    for n, c, i, j in np.ndindex(y.shape):
+        rows, cols = slice(max(2 * i - 1, 0), 2 * i + 2), slice(max(2 * j - 1, 0), 2 * j + 1)
+        seen = x[n, c, rows, cols].astype(int)
+        bottom, right = min(2 * i + 2, 6), min(2 * j + 1, 7)                                # a window is cut at the padded image
+        count = (bottom - (2 * i - 1)) * (right - (2 * j - 1)) if include else seen.size
+        expected = round(Fraction(int((seen - 5).sum()) * 2, count)) + 11
+        assert y[n, c, i, j] == min(max(expected, -128), 127) and largest[n, c, i, j] == seen.max()
+    with pytest.raises(ValueError, match="shape of its geometry"):
+        integer.max_pool(x[:1], g)
 
 
 SMALL_PLANE = pytest.param((2, 3, 2, 2), marks=pytest.mark.small)

@@ -16,7 +16,8 @@ kernels and returns channels-last memory; float64, and everything under `use("pl
 | the fast loops made of them                   | indirect, outer_products, planes    |
 | windows without weights; per-channel scaling  | pool, norm, activations             |
 | the optimisers' steps; channels moved about    | steps, rows                         |
-| networks in integers                          | integer                             |
+| networks in integers, four rules of rounding  | integer (_kernels, _pointwise), codes, requantization |
+| products of bytes, and layers made of them    | byte_tile (_lower_bytes), byte_kernel, byte_planes, byte_conv |
 | who computes what                             | select, threads, layout, _jit       |
 
 This page imports no other page that needs numba: each function imports its own on first call.

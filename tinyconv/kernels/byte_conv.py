@@ -70,14 +70,12 @@ class Dense:
         flip, flips = flip_of(x_dtype)
         self.geometry, self.border, self.size = g, x_zero & 255, 0
         n, h, wd, c = self.shape = padded_shape(g) if wide else (g.n, g.h, g.w, g.c)
-        used, offsets = range(len(windows(g)[0])), windows(g)
-        used = seen(h, wd, (g.oh, g.ow), (g.sh, g.sw), offsets)
-        offsets = [np.array([o[t] for t in used] * len(parts), np.int64) for o in offsets]
-        packed = [p.transpose(0, 2, 3, 1).reshape(g.f, g.kh, -1) if wide else p.transpose(0, 2, 3, 1).reshape(g.f, g.kh * g.kw, -1) for p in parts]
-        packed = np.concatenate([p[:, used] for p in packed], 1)                                   # (F, taps, terms)
+        used = seen(h, wd, (g.oh, g.ow), (g.sh, g.sw), windows(g))
+        offsets = [np.array([o[t] for t in used] * len(parts), np.int64) for o in windows(g)]
+        taps = g.kh if wide else g.kh * g.kw
+        packed = np.concatenate([p.transpose(0, 2, 3, 1).reshape(g.f, taps, -1)[:, used] for p in parts], 1)     # (F, taps, terms)
         start = bias.astype(np.int64) - (x_zero + flip) * packed.sum((1, 2), dtype=np.int64)
         panels, cg = -(-fg // NR), packed.shape[2]
-        self.packed = self._pack(packed, g.groups, panels)
         tiles, splits = cut(-(-g.n * g.oh * g.ow // MR), g.groups, panels, count)
         block = tiles * MR
         self.pieces = min(count, -(-g.n * g.oh * g.ow // block) * g.groups * splits)
@@ -86,7 +84,7 @@ class Dense:
             self.size = n * h * wd * c
             self.room = select.scratch(self.size + 64, np.uint8)
             self.room[self.size:] = 0
-        self.given = (flips, self.packed, in_vectors(start.astype(np.int32), np.int32), in_vectors(m, np.float64), in_vectors(s, np.float64), *numbers)
+        self.given = (flips, self._pack(packed, g.groups, panels), in_vectors(start.astype(np.int32), np.int32), in_vectors(m, np.float64), in_vectors(s, np.float64), *numbers)
         self.rest = (np.full(cg + 64, x_zero & 255, np.uint8), self.pieces, block, splits, g.groups, c, cg, g.f, g.n, g.oh, g.ow, g.sh, g.sw, *offsets,
                      (offsets[0] * wd + offsets[1]) * c, h, wd)
         self.tables = (select.scratch((self.pieces, (len(offsets[0]) + 1) * block), np.int64), select.scratch((self.pieces, block * NR), np.int32))
