@@ -27,7 +27,7 @@ def _outputs(path):
 
 
 def test_there_are_chapters():
-    assert {"autograd_by_hand", "whole_pipeline"} <= {path.stem for path in NOTEBOOKS}
+    assert {"autograd_by_hand", "whole_pipeline", "pruning", "common_mistakes"} <= {path.stem for path in NOTEBOOKS}
 
 
 @pytest.mark.notebooks
