@@ -108,6 +108,10 @@ class Shipped(NamedTuple):
 
 
 PRETRAINED = {
+    "mobilenet_v2_small": Shipped(
+        1824, "d75ab3fdb2fd7c43e5297e2525618d3e5c2cbe6d22f3bc62058fe5bfdc9e8059", 0,
+        "python -m tinyconv train mobilenet_v2_small --data fashion --width 1.0 --epochs 25 --batch-size 128 --lr "
+        "0.15 --weight-decay 0.0005 --label-smoothing 0.05 --shift 1 --flip --seed 0 --threads 1"),
     "mobilenet_v1_small": Shipped(
         1823, "7466803435c5be6896bd8800a9a9c147e79acd82c8c3141eefccedb4d11b40df", 0,
         "python -m tinyconv train mobilenet_v1_small --data fashion --width 1.0 --epochs 60 --batch-size 128 --lr "
