@@ -29,7 +29,7 @@ def _outputs(path):
 def test_there_are_chapters():
     """None is lost, and the README names each."""
     names, readme = {path.stem for path in NOTEBOOKS}, (ROOT / "README.md").read_text(encoding="utf-8")
-    assert {"autograd_by_hand", "depthwise_grouped_shuffle", "networks", "whole_pipeline"} <= names
+    assert {"attention", "autograd_by_hand", "depthwise_grouped_shuffle", "networks", "whole_pipeline"} <= names
     assert names == set(re.findall(r"\(notebooks/(\w+)\.ipynb\)", readme))
 
 
