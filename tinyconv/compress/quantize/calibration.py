@@ -138,14 +138,14 @@ def range_by_mse(x, bits=8, signed=True, steps=100, weights=None):
     q_min, q_max = code_range(bits, signed)
     low, high = min(x.min(), 0.0), max(x.max(), 0.0)
     scale, zero = (high - low) / (q_max - q_min), affine(low, high, bits, signed)[1]
-    best = _best_part(lambda t: squared_error(x, t * scale, zero, q_min, q_max, weights), steps)
+    parts = _parts(steps)
+    best = parts[np.argmin([squared_error(x, t * scale, zero, q_min, q_max, weights) for t in parts])]
     return best * float(low), best * float(high)
 
 
-def _best_part(error, steps):
-    """The t in {1, …, 2/steps, 1/steps} of least error(t), the largest among equals."""
-    parts = np.arange(whole(steps, "steps", 1), 0, -1) / steps
-    return float(parts[np.argmin([error(t) for t in parts])])
+def _parts(steps):
+    """1, …, 2/steps, 1/steps: from the widest range down, so that the first among equals is the widest."""
+    return (np.arange(whole(steps, "steps", 1), 0, -1) / steps).tolist()
 
 
 def search_scale(w, bits=8, axis=0, steps=100):
@@ -160,12 +160,13 @@ def search_scale(w, bits=8, axis=0, steps=100):
     """
     w = finite(w, "w")
     axes = other_axes(w, axis)
-    rows = w.reshape(1, -1) if axis is None else np.moveaxis(w, axis, 0).reshape(w.shape[axis], -1)
+    rows = (w.reshape(1, -1) if axis is None else np.moveaxis(w, axis, 0).reshape(w.shape[axis], -1)).astype(np.float64)
     q_min, q_max = code_range(bits, narrow=True)
-    widest = np.atleast_1d(symmetric(np.abs(w).max(axis=axes), bits))
-    found = [s * _best_part(lambda t: squared_error(row, np.float32(t * s), 0, q_min, q_max), steps)
-             for row, s in zip(rows, widest)]
-    return np.float32(found[0]) if axis is None else np.float32(found)
+    widest = np.atleast_1d(symmetric(np.abs(w).max(axis=axes), bits)).astype(np.float64)
+    scales = [(part * widest).astype(np.float32) for part in _parts(steps)]
+    errors = [np.square(rows - fake_quantize(rows, s, 0, q_min, q_max, axis=0)).mean(axis=1) for s in scales]
+    found = np.array(scales)[np.argmin(errors, axis=0), np.arange(len(rows))]                      # (F,), the largest of equals
+    return found[0] if axis is None else found
 
 
 def range_by_kl(x, bits=8, bins=None, weights=None):
