@@ -13,7 +13,7 @@ kernels and returns channels-last memory; float64, and everything under `use("pl
 | tiles with fewer products                     | winograd                            |
 | references: frequencies; seven for eight      | fft, strassen                       |
 | vectors, and sums kept in registers           | simd, tile, strip (_lower)          |
-| the fast loops made of them                   | indirect, indirect_weight, planes   |
+| the fast loops made of them                   | indirect, stems, indirect_weight, planes |
 | windows without weights; per-channel scaling  | pool, norm, activations             |
 | the optimisers' steps; channels taken out      | steps, rows                         |
 | networks in integers                          | integer                             |
