@@ -211,8 +211,9 @@ def write_csv(path, titles, rows):
 
 
 def means(groups, wanted, limits=None):
-    """Print each group's geometric mean beside the figure that was wanted. groups: name -> ratios; wanted: name -> figure; limits: name ->
-    ratios of an engine at the machine's limits.
+    """Print each group's geometric mean beside the figure that was wanted.
+
+    groups: name -> ratios; wanted: name -> figure; limits: name -> ratios of an engine at the machine's limits.
     """
     for name, values in groups.items():
         if not values or any(map(math.isnan, values)):
@@ -258,8 +259,8 @@ def compare_layers(given, engines, cases, wanted, title, passes=1):
 
 
 def ratio_figure(path, groups, wanted, title, what="layers, sorted within each group", bounds=None):
-    """Every case a point, groups side by side, sorted; the geometric mean a line, the figure that was wanted a dashed one, and, if known,
-    that of an engine at the machine's limits a dotted one."""
+    """Every case a point, groups side by side, sorted; the geometric mean a line, the figure that was wanted a dashed one, and,
+    if known, that of an engine at the machine's limits a dotted one."""
     import tinyconv as tc
     colours = tc.draw.canvas.COLOURS
     figure, (axes,) = tc.draw.panels(size=(11, 4.8))
@@ -280,7 +281,8 @@ def ratio_figure(path, groups, wanted, title, what="layers, sorted within each g
         ticks.append((at + width / 2, f"{name}\n{'mean ' * (len(values) > 1)}{mean:.2f}{goal}"))
         at += width + 6
     axes.set_yscale("log")
-    shown = [v for values in groups.values() for v in values] + [geometric_mean(v) for v in (bounds or {}).values()] + [wanted[name] for name in groups if name in wanted] + [1.0]
+    shown = [v for values in groups.values() for v in values] + [geometric_mean(v) for v in (bounds or {}).values()]
+    shown += [wanted[name] for name in groups if name in wanted] + [1.0]
     marks = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.5, 2, 3, 5, 10)
     marks = [m for m in marks if 0.9 * min(shown) <= m <= 1.1 * max(shown)]
     axes.set_yticks(marks, [f"{m:g}" for m in marks])
@@ -290,5 +292,6 @@ def ratio_figure(path, groups, wanted, title, what="layers, sorted within each g
     axes.set_xticks([x for x, _ in ticks], [label for _, label in ticks], fontsize=9)
     axes.set_xlim(-4, at - 2)
     several, goals = max(map(len, groups.values())) > 1, any(name in wanted for name in groups)
-    axes.set_xlabel(what + ";  line: geometric mean" * several + ";  dashed: wanted" * goals + ";  dotted: at the limits" * bool(bounds), fontsize=9)
+    what += ";  line: geometric mean" * several + ";  dashed: wanted" * goals + ";  dotted: at the machine's limits" * bool(bounds)
+    axes.set_xlabel(what, fontsize=9)
     tc.draw.save(figure, path)

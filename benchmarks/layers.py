@@ -71,8 +71,8 @@ class Layer(NamedTuple):
 
     @property
     def least_flop(self):
-        """Two for each multiplication that the cheapest way known here needs: windows without their padding taps, or, for 3x3 at stride 1 over more
-        than 3 channels, the products of F(2,3) or F(4,3) on whole tiles, transforms not counted.
+        """Two for each multiplication that the cheapest way known here needs: windows without their padding taps, or, for 3x3
+        at stride 1 over more than 3 channels, the products of F(2,3) or F(4,3) on whole tiles, transforms not counted.
         """
         seen = sum(0 <= i * self.s + u - self.p < self.h for i in range(self.oh) for u in range(self.k))
         channels, outputs = self.c // self.groups, [seen**2]

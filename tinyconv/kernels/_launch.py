@@ -162,8 +162,9 @@ def launch(box, kernel, tasks, pieces, *arguments):
 
 
 def mailbox(workers):
-    """An empty mailbox for so many workers, and the view of it that says which of them sleep: all. (Python reads a memoryview in a tenth of the
-    time that it takes for an array.)"""
+    """An empty mailbox for so many workers, and the view of it that says which of them sleep: all.
+
+    (Python reads a memoryview in a tenth of the time that it takes for an array.)"""
     box = np.zeros(ASLEEP + workers * LINE, np.int64)
     box[ASLEEP::LINE] = 1
     return box, memoryview(box)[ASLEEP::LINE]

@@ -30,10 +30,11 @@ def lanes(b, WHOLE, n):
 
 @intrinsic(prefer_literal=True)
 def _window(context, acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, x, table, q, zero, c0, w, wat, pitch, WHOLE, n):
-    index, (rows, cols, k, step, top, bottom, left, right) = types.intp, (t.literal_value for t in (ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT))
-    wide = (cols - 1) * step + k
-    terms = [(a, b, r * cols + j, (a - r * step) * k + b - j * step) for a in range(top, bottom) for b in range(left, right) for r in range(rows)
-             for j in range(cols) if 0 <= a - r * step < k and 0 <= b - j * step < k]              # pixel (a, b), sum, weight
+    rows, cols, k, step, top, bottom, left, right = (t.literal_value for t in (ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT))
+    index, wide = types.intp, (cols - 1) * step + k
+    terms = [(a, b, r * cols + j, (a - r * step) * k + b - j * step)                               # pixel (a, b), sum, weight
+             for a in range(top, bottom) for b in range(left, right) for r in range(rows) for j in range(cols)
+             if 0 <= a - r * step < k and 0 <= b - j * step < k]
 
     def emit(context, b, s, v):
         px, ptable, pzero, pw = (pointer(context, b, s.args[i], v[i]) for i in (9, 10, 12, 14))

@@ -99,8 +99,8 @@ wide_panel, narrow_panel, few_panel = build(NV, MR), build(1, MR), build(NV, FEW
 
 
 @fast
-def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, tables, partials, lifted, zero, pieces, block, alike, deep, lift, splits, groups, c, cg, f,
-             n, grid_h, grid_w, step_h, step_w, rows, columns, shifts, h, w, out_h, out_w, a, b, out_step_h, out_step_w):
+def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, tables, partials, lifted, zero, pieces, block, alike, deep, lift, splits,
+             groups, c, cg, f, n, grid_h, grid_w, step_h, step_w, rows, columns, shifts, h, w, out_h, out_w, a, b, out_step_h, out_step_w):
     """Tasks: pieces. x (N,H,W,C), packed (G, panels, taps, terms, NR), y and R (N,OH,OW,F), all flat."""
     taps, fg, pixels = rows.size, f // groups, n * grid_h * grid_w
     panels = (fg + NR - 1) // NR
@@ -108,7 +108,8 @@ def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, tables, partial
     line = n if alike else pixels                                       # blocks do not cross its end
     across = (line + block - 1) // block
     units = pixels // line * across * groups * splits
-    straight = taps == 1 and rows[0] == 0 and columns[0] == 0 and grid_h == h == out_h and grid_w == w == out_w and step_h * step_w == 1
+    whole = grid_h == h == out_h and grid_w == w == out_w and step_h * step_w == 1
+    straight = whole and taps == 1 and rows[0] == 0 and columns[0] == 0
     for piece in range(lo, hi):
         table, partial, known = tables[piece], partials[piece], -1
         source = lifted[piece] if lift else x
@@ -128,14 +129,14 @@ def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, tables, partial
             for p in range(s * per, min(panels, (s + 1) * per)):
                 column, base, left = g * fg + p * NR, (g * panels + p) * taps * cg * NR, fg - p * NR
                 if left > LANES and count <= FEW:
-                    few_panel(source, packed, base, bias, column, min(NR, left), R, residual, low, high, y, table, partial, zero, count, block, alike, deep,
-                              taps, cg, g * cg)
+                    few_panel(source, packed, base, bias, column, min(NR, left), R, residual, low, high, y, table, partial,
+                              zero, count, block, alike, deep, taps, cg, g * cg)
                 elif left > LANES:
-                    wide_panel(source, packed, base, bias, column, min(NR, left), R, residual, low, high, y, table, partial, zero, count, block, alike, deep,
-                               taps, cg, g * cg)
+                    wide_panel(source, packed, base, bias, column, min(NR, left), R, residual, low, high, y, table, partial,
+                               zero, count, block, alike, deep, taps, cg, g * cg)
                 else:
-                    narrow_panel(source, packed, base, bias, column, left, R, residual, low, high, y, table, partial, zero, count, block, alike, deep,
-                                 taps, cg, g * cg)
+                    narrow_panel(source, packed, base, bias, column, left, R, residual, low, high, y, table, partial,
+                                 zero, count, block, alike, deep, taps, cg, g * cg)
 
 
 def filter_rows(terms, taps):

@@ -63,8 +63,10 @@ def tile_of(rows, columns, step, height, width, line=False):
 
 
 def kinds(size, count, tile, step, offsets, K, S):
-    """One axis of a plane of `size` pixels and `count` outputs in tiles of `tile`: (kind of each tile, of each kind: which pixels of the window lie
-    in the picture (kinds, blocks of taps, reach), which outputs of the tile there are (kinds, tile), pixels counted from the first (blocks, reach)).
+    """One axis of a plane of `size` pixels and `count` outputs in tiles of `tile`.
+
+    -> the kind of each tile; of each kind: which pixels of the window lie in the picture (kinds, blocks of taps, reach), and which
+    outputs of the tile there are (kinds, tile); the pixels counted from the first (blocks, reach).
     """
     away = np.array(offsets[::K])[:, None] + np.arange((tile - 1) * S + K) * (1 if K > 1 else step)
     first = np.arange(-(-count // tile)) * tile
@@ -92,7 +94,8 @@ class Tables:
         self.blocks, self.tile = rows_away.shape[0] * columns_away.shape[0], (K, S, ROWS, COLS)
         self.single = K > 1 and len(down) == len(right) == 1
         seen = [np.flatnonzero(a.any(axis=(0, 1))) if self.single else np.arange(a.shape[-1]) for a in (inside_h, inside_w)]
-        self.kernels = build(*self.tile, *(end for s in seen for end in ((int(s[0]), int(s[-1]) + 1) if len(s) else (0, 0))), int(c >= LANES))
+        bounds = [end for s in seen for end in ((int(s[0]), int(s[-1]) + 1) if len(s) else (0, 0))]
+        self.kernels = build(*self.tile, *bounds, int(c >= LANES))
         self.first = rows[0], columns[0]
 
 
@@ -114,8 +117,8 @@ class Scheme:
         self.rows = np.full(-(-self.window // LANES) * LANES, len(self.taps) * self.whole, np.int64)
         self.rows[self.taps] = np.arange(len(self.taps)) * self.whole
         self.kernel = tables.kernels[0]
-        self.rest = (np.zeros(LANES, np.float32), *tables.tables, *tables.kinds, tables.blocks, pieces, together, n, c, *x_plane, *tables.first, *step,
-                     *y_plane, *origin, *out_step)
+        self.rest = (np.zeros(LANES, np.float32), *tables.tables, *tables.kinds, tables.blocks, pieces, together, n, c, *x_plane,
+                     *tables.first, *step, *y_plane, *origin, *out_step)
         self.work = n * grid[0] * grid[1] * c * len(us) * len(vs) // 8
 
     def ready(self, w, bias):
@@ -144,7 +147,8 @@ def schemes(g, direction, count):
 
 
 class Forward:
-    """The fast forward pass of one geometry: plan = Forward(geometry), plan.take(w, bias), plan(x (N,H,W,C)) -> clip(conv + bias, low, high)."""
+    """The fast forward pass of one geometry: plan = Forward(geometry), plan.take(w, bias), plan(x (N,H,W,C)) gives
+    clip(conv + bias, low, high)."""
 
     def __init__(self, geometry):
         self.geometry, self.shape = geometry, (geometry.n, geometry.oh, geometry.ow, geometry.f)
@@ -170,8 +174,8 @@ class WeightScheme:
         pieces = self.pieces = max(1, min(count, g.n * g.oh))
         self.room = pieces, whole(g.f) * g.kh * g.kw
         self.kernel = tables.kernels[1]
-        self.rest = (np.zeros(LANES, np.float32), *tables.tables, *tables.kinds, tables.blocks, pieces, g.n, g.f, g.h, g.w, *tables.first, g.sh, g.sw,
-                     g.oh, g.ow)
+        self.rest = (np.zeros(LANES, np.float32), *tables.tables, *tables.kinds, tables.blocks, pieces, g.n, g.f, g.h, g.w,
+                     *tables.first, g.sh, g.sw, g.oh, g.ow)
 
     def run(self, dy, x):
         """dy (N,OH,OW,F), x (N,H,W,F) -> the threads' sums (pieces, C-vectors, taps, LANES)."""

@@ -16,8 +16,8 @@ from .tile import keep, resume
 
 @fast
 def lay_out(w, window, taps, rows, whole, bias, packed, offsets):
-    """packed[t·whole + f] = w[f·window + taps[t]] and offsets[f] = bias[f] (0 without), zeros behind the last filter -> 0, or NaN unless all of
-    w is finite.
+    """packed[t·whole + f] = w[f·window + taps[t]] and offsets[f] = bias[f] (0 without), zeros behind the last filter -> 0, or NaN
+    unless all of w is finite.
 
     LANES filters are turned at a time: number k of their windows goes to packed[rows[k] …], behind the last tap if no tap wants it.
     """
@@ -63,9 +63,10 @@ def build(K, S, ROWS, COLS, TOP, BOTTOM, LEFT, RIGHT, WHOLE):
                         for i in range(image, min(n, image + together)):
                             acc = start(COUNT, bias, c0)
                             for t in range(blocks):
-                                acc = window(acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, x, tables, (kind * blocks + t) * DOWN * WIDE, zero,
-                                             at_x + i * h * wide * c + c0, w, t * K * K * pitch + c0, pitch, WHOLE, c - c0)
-                            finish_strip(acc, COUNT, y, places, kind * COUNT, at_y + i * out_h * out_w * c + c0, low, high, WHOLE, c - c0)
+                                acc = window(acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, x, tables, (kind * blocks + t) * DOWN * WIDE,
+                                             zero, at_x + i * h * wide * c + c0, w, t * K * K * pitch + c0, pitch, WHOLE, c - c0)
+                            to = at_y + i * out_h * out_w * c + c0
+                            finish_strip(acc, COUNT, y, places, kind * COUNT, to, low, high, WHOLE, c - c0)
 
     @fast
     def weight_grad(lo, hi, x, dy, slabs, zero, tables, places, kinds_h, kinds_w, blocks, pieces, n, c, h, wide, first_h, first_w, step_h, step_w,

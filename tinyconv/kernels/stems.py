@@ -50,9 +50,12 @@ def build(HOP, SPAN):
     """The kernel for windows HOP numbers apart and tiles of SPAN pixels; compiled on first use."""
 
     @fast
-    def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, rooms, places, pieces, pitch, run, n, h, line, left, oh, ow, f, kh, sh, top, dilation):
-        """Tasks: pieces. x (N,H,W,C), packed (panels, KH, run, NR or LANES), y and R (N,OH,OW,F), all flat; line: numbers of a row of x, left:
-        zeros before it, pitch: numbers of a row with all around it, run: of a window's row; places[j] = j·F for the pixels of a row, else -1."""
+    def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, rooms, places, pieces, pitch, run, n, h, line, left, oh, ow, f,
+                 kh, sh, top, dilation):
+        """Tasks: pieces. x (N,H,W,C), packed (panels, KH, run, NR or LANES), y and R (N,OH,OW,F), all flat.
+
+        line: numbers of a row of x, left: zeros before it, pitch: numbers of a row with all around it, run: of a window's row;
+        places[j] = j·F for the pixels of a row, else -1."""
         for piece in range(lo, hi):
             room = rooms[piece]
             for unit in range(piece * n * oh // pieces, (piece + 1) * n * oh // pieces):

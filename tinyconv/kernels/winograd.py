@@ -236,10 +236,11 @@ class Winograd:
         return tiles.build(self.kind(g), rows_for(g.n * -(-g.oh // self.m) * -(-g.ow // self.m)))
 
     def convolve(self, w, bias, geometry, turn=False, keep=False):
-        """The convolution with w (F,C,r,r), or (C,F,r,r) to be turned by 180°, its working memory taken once: run(x (N,H,W,C), R=None, low=-inf,
-        high=inf) gives clip(conv + bias + R, low, high) as (N,OH,OW,F).
+        """The convolution with w (F,C,r,r), or (C,F,r,r) to be turned by 180°, its working memory taken once: run(x (N,H,W,C),
+        R=None, low=-inf, high=inf) gives clip(conv + bias + R, low, high) as (N,OH,OW,F).
 
-        keep: all filters are transformed now; else in each call, as many at a time as ROUND allows. Cost of that: F C a r (a + r) multiply-adds.
+        keep: all filters are transformed now; else in each call, as many at a time as ROUND allows. Cost of that:
+        F C a r (a + r) multiply-adds.
         """
         g, taps, part = geometry, geometry.kh**2, geometry if keep else self.part(geometry)
         shapes, (block, splits, pieces) = self.rooms(part, "forward")
@@ -254,8 +255,8 @@ class Winograd:
         order[:taps] = order[:taps][::-1] if turn else order[:taps]
 
         def pack(skip, some):
-            threads.run(tiles.pack_filters, pieces, w, first + skip * step_f, step_f, *steps, self.kind(g), G, U, d, e, order * LANES, pieces, g.kh,
-                        len(BT), g.c, some, work=U.size)
+            threads.run(tiles.pack_filters, pieces, w, first + skip * step_f, step_f, *steps, self.kind(g), G, U, d, e, order * LANES,
+                        pieces, g.kh, len(BT), g.c, some, work=U.size)
 
         def run(x, R=None, low=-np.inf, high=np.inf):
             y = layout.room(shape)

@@ -77,8 +77,8 @@ def write_tile(kind, AT, m, n, S, at, hop, d, e, image, i0, j0, h, w, f, f0, bia
 def pack_filters(lo, hi, w, first, step_f, step_c, step_t, kind, G, U, d, e, rows, pieces, r, n, c, f):
     """U (panels, points, C, NR) = G g G^T with g[t] = w[first + filter·step_f + channel·step_c + t·step_t]. Tasks: pieces of the channels.
 
-    (The steps also describe filters turned by 180°, step_t = -1, with C and F exchanged.) Filters behind the last are 0. LANES filters are read as
-    the rows of a square and turned, so long as it ends within w: number k of their memory goes to d[rows[k]].
+    (The steps also describe filters turned by 180°, step_t = -1, with C and F exchanged.) Filters behind the last are 0. LANES
+    filters are read as the rows of a square and turned, so long as it ends within w: number k of their memory goes to d[rows[k]].
     """
     taps = r * r
     for piece in range(lo, hi):
@@ -125,7 +125,8 @@ def build(kind, ROWS):
     @fast
     def convolve(lo, hi, x, U, bias, R, residual, low, high, y, skip, some, V, S, d, e, rows, zero, BT, AT, m, n, pieces, block, splits, deep,
                  images, h, w, c, f, oh, ow, top, left):
-        """Tasks: pieces. x (N,H,W,C), U (panels, points, C, NR) of `some` filters behind the first `skip`, y and R (N,OH,OW,F), all flat."""
+        """Tasks: pieces. x (N,H,W,C), U (panels, points, C, NR) of `some` filters behind the first `skip`, y and R (N,OH,OW,F),
+        all flat."""
         tall, across, panels = (oh + m - 1) // m, (ow + m - 1) // m, (some + NR - 1) // NR
         tiles, per, wide = images * tall * across, (panels + splits - 1) // splits, pitch(c)
         units, hop, step = (tiles + block - 1) // block * splits, block * wide + LANES, block * NR + LANES
