@@ -13,11 +13,7 @@ kernels and returns channels-last memory; float64, and everything under `use("pl
 | tiles with fewer products                     | winograd                            |
 | references: frequencies; seven for eight      | fft, strassen                       |
 | vectors, and sums kept in registers           | simd, tile, strip (_lower)          |
-<<<<<<< HEAD
-| the fast loops made of them                   | indirect, outer_products, planes    |
-=======
-| the fast loops made of them                   | indirect, stems, indirect_weight, planes |
->>>>>>> engine
+| the fast loops made of them                   | indirect, stems, outer_products, planes |
 | windows without weights; per-channel scaling  | pool, norm, activations             |
 | the optimisers' steps; channels moved about    | steps, rows                         |
 | networks in integers, four rules of rounding  | integer (_kernels, _pointwise), codes, requantization |
