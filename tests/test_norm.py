@@ -170,3 +170,29 @@ def test_results_do_not_depend_on_layout_or_threads(mode):
     for other in results[1:]:
         for a, b in zip(results[0], other):
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.small
+@pytest.mark.parametrize("shape", [(2, 3, 5, 4), (3, 37, 9, 8)])
+def test_training_in_one_call(shape):
+    """batch_norm_train is statistics, scales, apply and moving averages one after the other; clip_grad_sums is clip_grad and channel_sums."""
+    rng = np.random.default_rng(0)
+    c = shape[1]
+    x, dy = (rng.standard_normal(shape).astype(np.float32) for _ in range(2))
+    gamma, beta, old_mean, old_var = (rng.uniform(0.5, 2, c).astype(np.float32) for _ in range(4))
+    m = x.size // c
+    for given in ((gamma, beta), (None, None)):
+        for bounds in ((None, None), (0.0, 1.0)):
+            y, mean, inv_std, scale, new_mean, new_var = tc.kernels.batch_norm_train(x, *given, old_mean, old_var, 0.2, 1e-5, *bounds)
+            wanted_mean, wanted_var = tc.kernels.batch_norm_statistics(x)
+            scales = tc.kernels.batch_norm_scales(wanted_mean, wanted_var, *given, 1e-5)
+            assert np.array_equal(mean, wanted_mean) and np.allclose(inv_std, scales[0], rtol=1e-6) and np.allclose(scale, scales[1], rtol=1e-6)
+            assert np.allclose(y, tc.kernels.batch_norm_apply(x, *scales[1:], *bounds), atol=1e-5)
+            assert np.allclose(new_mean, old_mean + 0.2 * (mean - old_mean), rtol=1e-6)
+            assert np.allclose(new_var, old_var + 0.2 * (wanted_var * m / (m - 1) - old_var), rtol=1e-6)
+            if bounds[0] is not None:
+                dx, sums = tc.kernels.clip_grad_sums(dy, y, *bounds)
+                assert np.array_equal(dx, tc.kernels.clip_grad(dy, y, *bounds)) and np.array_equal(dx, dy * ((y > 0) & (y < 1)))
+                assert np.allclose(sums, dx.astype(np.float64).sum((0, 2, 3)), rtol=1e-6, atol=1e-6)
+    with pytest.raises(ValueError, match="running_var must have shape"):
+        tc.kernels.batch_norm_train(x, gamma, beta, old_mean, old_var[:2])

@@ -106,19 +106,26 @@ def test_optimiser_steps(dtype, error):
         v = np.abs(v)
         for momentum, decay, nesterov in ((0.0, 0.0, False), (0.9, 0.0, False), (0.9, 0.1, True)):
             a, b = w.copy(order), v.copy(order)
-            kernels.sgd_step(a, g, b if momentum else None, 0.1, momentum, decay, nesterov)
+            other, beside = g[:3].copy(), g[:3].copy()                              # a second parameter, of another size, in the same pass
+            kernels.sgd_step([a, other], [g, beside], [b, beside * 0] if momentum else [None, None], 0.1, momentum, decay, nesterov)
+            alone = g[:3].copy()
+            kernels.sgd_step([alone], [g[:3]], [beside * 0] if momentum else [None], 0.1, momentum, decay, nesterov)
+            assert np.array_equal(other, alone) and not np.array_equal(alone, g[:3]) and np.array_equal(beside, g[:3])
             full = g + decay * w
             velocity = momentum * v + full if momentum else v
             step = full + momentum * velocity if nesterov else velocity if momentum else full
             assert np.allclose(a, w - 0.1 * step, rtol=error, atol=error) and np.allclose(b, velocity, rtol=error, atol=error)
         a, b, c = w.copy(order), m.copy(order), v.copy(order)
-        kernels.adam_step(a, g, b, c, 0.01, (0.9, 0.99), 3, 1e-8, keep=0.5)
+        kernels.adam_step([a], [g], [b], [c], 0.01, (0.9, 0.99), 3, 1e-8, keep=0.5)
         first, second = m + 0.1 * (g - m), v + 0.01 * (g * g - v)
         assert np.allclose(b, first, rtol=error, atol=error) and np.allclose(c, second, rtol=error, atol=error)
         wanted = 0.5 * w - 0.01 / (1 - 0.9**3) * first / (np.sqrt(second / (1 - 0.99**3)) + 1e-8)
         assert np.allclose(a, wanted, rtol=4 * error, atol=4 * error)
-    with pytest.raises(ValueError, match="g must have shape"):
-        kernels.sgd_step(w, g[:2], None, 0.1)
+    for wrong, message in ((([w], [g[:2]], [None]), r"gs\[0\] must have shape"), (([w, w], [g], [None]), "must be equally long")):
+        with pytest.raises(ValueError, match=message):
+            kernels.sgd_step(*wrong, 0.1)
+    with pytest.raises(TypeError, match=r"gs\[0\] must be float32 or float64, not int64"):
+        kernels.sgd_step([w], [np.ones(w.shape, np.int64)], [None], 0.1)
 
 
 @pytest.mark.parametrize("c, f, hw", [(512, 40, 6), (1024, 33, 3)])

@@ -70,7 +70,8 @@ def _table(rows):
 
 def _one(kernel, row, numbers, *last):
     """The plain kernel on one parameter; what does not lie in C order is changed in a copy that is put back."""
-    inside = [np.ascontiguousarray(a) for a in row]
+    copies = {id(a): np.ascontiguousarray(a) for a in row}                  # by array: without momentum w stands for v too
+    inside = [copies[id(a)] for a in row]
     kernel(0, row[0].size, *(a.reshape(-1) for a in inside), *(row[0].dtype.type(n) for n in numbers), *last)
     for a, changed in zip(row, inside):
         if changed is not a:
