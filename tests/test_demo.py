@@ -22,7 +22,7 @@ def quick(tmp_path_factory):
 def test_every_row_is_what_its_file_holds(quick):
     """Bytes are the file's length; accuracy, parameters and MACs are recomputed from the file alone and must be equal."""
     result, _ = quick
-    test = tuple(part[:500] for part in tc.data.fashion("test"))
+    test = tuple(part[::4] for part in tc.data.fashion("test"))
     for row in result["rows"]:
         path = result["files"][row["network"]]
         g = tc.load(path).graph

@@ -31,8 +31,9 @@ def fashion(split, root=None):
     """The embedded Fashion-MNIST images of one split, "train" or "test": (images, labels).
 
     images uint8 (N,1,28,28), 0 = background; labels uint8 (N,), names in `CLASSES`; N = 10,000 and 2,000, every class as often
-    as the others, in an order that does not depend on the class. The arrays are copies: the caller may change them. The split
-    is the project's own, not the official one. The file is compared with its SHA-256 once in a process (about 50 ms). With
+    as the others. The training images lie in an order that does not depend on the class; the test images in that of the
+    selection rule, which does (the first 20 are dresses): for a part of them take every k-th. The arrays are copies: the caller
+    may change them. The split is the project's own, not the official one. The file is compared with its SHA-256 once in a process (about 50 ms). With
     `root`, a folder that holds the official IDX files, all 60,000 or 10,000 of the official split instead (`idx.mnist`'s
     rules). Errors: ValueError for any other split, and for a file that is damaged, truncated or altered; FileNotFoundError.
 
