@@ -50,8 +50,8 @@ class Module:
         if isinstance(value, (Parameter, Module)):
             for home in (self._parameters, self._buffers, self._modules):
                 home.pop(name, None)
-            self.__dict__.pop(name, None)
             (self._parameters if isinstance(value, Parameter) else self._modules)[name] = value
+            object.__setattr__(self, name, value)               # found at once: `__getattr__` is asked for buffers alone
         elif name in self._buffers:
             self.register_buffer(name, value)
         else:
@@ -69,10 +69,9 @@ class Module:
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def __delattr__(self, name):
-        for home in (self._parameters, self._buffers, self._modules):
-            if home.pop(name, None) is not None:
-                return
-        object.__delattr__(self, name)
+        known = [home.pop(name) for home in (self._parameters, self._buffers, self._modules) if name in home]
+        if not known or name in self.__dict__:
+            object.__delattr__(self, name)
 
     def register_buffer(self, name, array):
         """Keep an array (or None) under `name`: saved with the parameters, not trained. Errors: TypeError for anything else."""
