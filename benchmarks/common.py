@@ -283,7 +283,8 @@ def ratio_figure(path, groups, wanted, title, what="layers, sorted within each g
     axes.set_yscale("log")
     shown = [v for values in groups.values() for v in values] + [geometric_mean(v) for v in (bounds or {}).values()]
     shown += [wanted[name] for name in groups if name in wanted] + [1.0]
-    marks = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.5, 2, 3, 5, 10)
+    near = max(shown) < 30 * min(shown)
+    marks = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.5, 2, 3, 5, 10) if near else (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.5, 1, 2, 5, 10)
     marks = [m for m in marks if 0.9 * min(shown) <= m <= 1.1 * max(shown)]
     axes.set_yticks(marks, [f"{m:g}" for m in marks])
     axes.minorticks_off()
