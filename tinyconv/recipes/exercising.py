@@ -22,7 +22,8 @@ REDUCED = {"alexnet": (1 / 16, 64), "alexnet_paper": (1 / 16, 227), "vgg": (1 / 
            "se_resnet": (1 / 16, 32), "mobilenet_v1": (1 / 4, 32), "mobilenet_v1_conv": (1 / 16, 32),
            "mobilenet_v2": (1 / 4, 32), "mobilenet_v3": (0.35, 32), "shufflenet": (1 / 4, 32), "efficientnet": (1 / 4, 32),
            "mnasnet": (1 / 2, 32)}
-RATES = {"resnet152": 1e-3, "resnet152_paper": 1e-3}          # so deep and so narrow, at 2e-3 the loss jumps: rounding decides
+RATES = dict.fromkeys(("resnet152", "resnet152_paper", "squeezenet1_0", "squeezenet1_1"), 1e-3)
+# so deep and so narrow, or with a ReLU before the scores, at 2e-3 the loss jumps or stays where nothing learns: rounding decides
 PLANE = (2, 4, 4, 5)
 BLOCKS = (
     lambda: nn.DepthwiseSeparable(4, 6, 2, rng=0),
