@@ -337,7 +337,8 @@ def field(data, position, value):
 
 @pytest.mark.parametrize("name, options, position, value, message", [
     ("dense", {}, 0, 0, "0 bits for numbers of int8"), ("dense", {}, 0, 9, "9 bits"),
-    ("dense", {}, 0, 8, "72 bytes should follow"), ("codebook", {}, 0, 0, "a codebook of 0"), ("csr", {}, 0, 999, "999 nonzero of 72"), ("csr", {}, 1, 40, "indices of"),
+    ("dense", {}, 0, 8, "72 bytes should follow"), ("codebook", {}, 0, 0, "a codebook of 0"),
+    ("csr", {}, 0, 999, "999 nonzero of 72"), ("csr", {}, 1, 40, "indices of"),
     ("n_of_m", {"n": 2, "m": 4}, 0, 5, "5 of 4"), ("relative", {}, 0, 9, "gaps of 9 bits"),
     ("relative", {}, 1, 6, "6 bytes are left over"), ("dense", {}, 0, 3, "18 bytes are left over"),
     ("relative_shared", {}, 2, 0, "with a codebook of 0"), ("huffman", {}, 0, 0, "a table of no words"),

@@ -83,7 +83,7 @@ class Payload:
         if zlib.crc32(self.data[:4] + self.data[8:]) != int.from_bytes(self.data[4:8], "little"):
             raise ValueError(f"encoded data are damaged: the checksum of the {len(self.data)} bytes is another than the header's")
         if kind >= len(TYPES) or axes > 32:
-            raise ValueError(f"encoded data have the type number {kind} and {axes} axes, not one of 0…{len(TYPES) - 1} and at most 32")
+            raise ValueError(f"encoded data have the type number {kind}, not 0…{len(TYPES) - 1}, or {axes} axes, above 32")
         numbers = np.frombuffer(self.data[8:self.at], "<u4").tolist()
         self.dtype, self.shape, self.fields = TYPES[kind], tuple(numbers[:axes]), numbers[axes:]
         self.size = math.prod(self.shape)

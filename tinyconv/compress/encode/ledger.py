@@ -8,9 +8,9 @@
 2^w - 1 and not 2^w: one code is the fillers' zero. Between the stages a network is trained again, which is not done here; so a
 ledger takes the arrays of every stage, wherever they come from.
 Each row counts what is there: weights n, nonzero R, entries E >= R (with fillers), different values, additions and multi-
-plications that one output position needs, bytes (all of them, header included), bits a weight = 8 bytes / n, factor = bytes of the first
-stage / bytes. Additions: R. Multiplications: inputs that meet equal weights can be added first, so that a filter needs one
-for each different value it has.
+plications that one output position needs, bytes (all of them, header included); bits a weight = 8 bytes / n.
+Additions: R. Multiplications: inputs that meet equal weights can be added first, so that a filter needs one for each different
+value it has.
 Source: Han, Mao, Dally, "Deep Compression" (2016), figure 1, section 5 and tables 4 and 5.
 """
 from typing import NamedTuple

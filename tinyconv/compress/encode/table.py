@@ -53,7 +53,7 @@ def decode(data):
     payload = Payload(data)
     require(payload.number in BY_NUMBER, f"no encoding has the number {payload.number}")
     row = ENCODINGS[BY_NUMBER[payload.number]]
-    require(len(payload.fields) == row.fields, f"{len(payload.fields)} fields, where {BY_NUMBER[payload.number]} has {row.fields}")
+    require(len(payload.fields) == row.fields, f"{len(payload.fields)} fields, and {BY_NUMBER[payload.number]} has {row.fields}")
     x = row.read(payload)
     payload.finish()
     return x.reshape(payload.shape).astype(payload.dtype.newbyteorder("="))
