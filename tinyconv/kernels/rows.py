@@ -81,12 +81,14 @@ def concat(arrays):
 
 
 def pick(x, order):
-    """x (N,C,…) -> x[:, order]; order: a list or array of indices in 0..C-1. 8 bytes a number moved."""
-    if not _rows(x):
-        return x[:, order]
-    n, c, h, w = x.shape
+    """x (N,C,…) -> x[:, order]; order: a list or array of indices in 0..C-1, at least one. 8 bytes a number moved. Errors: IndexError for
+    others."""
+    n, c = x.shape[:2]
     if min(order) < 0 or max(order) >= c:
         raise IndexError(f"order must lie in 0..{c - 1}, not {min(order)}..{max(order)}")
+    if not _rows(x):
+        return x[:, order]
+    h, w = x.shape[2:]
     y = layout.room((n, h, w, len(order)))
     threads.run(pick_rows, n * h * w, layout.nhwc(x).reshape(-1, c), np.asarray(order, np.int64), y.reshape(-1, len(order)), work=y.size // 2)
     return layout.shaped(y)
