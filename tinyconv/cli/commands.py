@@ -1,4 +1,4 @@
-"""What can be said on the command line: demo, summary, train, verify, warmup."""
+"""What can be said on the command line: demo, summary, train, compress, verify, warmup."""
 import argparse
 import os
 import sys
@@ -75,6 +75,11 @@ def _train(options):
     training.run(training.settings(options.network, **given), out=options.out)
 
 
+def _compress(options):
+    from ..recipes import compressing, study
+    study.run(compressing.recipe(options.recipe), options.quick, options.data, options.seeds, options.out)
+
+
 def _verify(options):
     from ..recipes import verifying
     return int(not all(line.equal for line in verifying.run(options.full)))
@@ -114,6 +119,7 @@ def parser():
     add.add_argument("--convention", default="paper", metavar="NAME", help="which operations count (default paper): see below")
     add.set_defaults(run=_summary)
     _add_train(commands)
+    _add_compress(commands)
     add = commands.add_parser("verify", help="every count three times: by formula, executed, as published",
                               description="Prints for every network, algorithm and transform: formula, executed, published, "
                                           "equal or not; half a minute. Exit code 1 if anything is not equal.")
@@ -152,6 +158,32 @@ def _add_train(commands):
     add.add_argument("--flip", action=argparse.BooleanOptionalAction, help="mirror half of the pictures (default: but for mnist)")
     add.add_argument("--out", help="the file to write (default NETWORK.safetensors in this folder)")
     add.set_defaults(run=_train)
+
+
+COMPRESS = """recipes:
+  vgg16          half of VGG-16's filters by L1          beside random filters, and the same size from scratch
+  mobilenet      MobileNetV2 to half its MACs            beside the same; and as V1's teacher, beside V1 alone
+
+examples:
+  tinyconv compress --recipe vgg16 --quick
+  tinyconv compress --recipe vgg16 --data cifar-10-batches-bin --out vgg16-cifar10
+"""
+
+
+def _add_compress(commands):
+    """`compress` and its options."""
+    add = commands.add_parser(
+        "compress", help="a compression method beside its control, over several seeds", epilog=COMPRESS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Runs a recipe: makes networks smaller, makes its controls beside them, and prints a table over the seeds "
+                    "(accuracy and its spread, epochs, parameters, weights, MACs, bytes of the file) and whether the method beats "
+                    "its control. Writes networks, results.csv and figure.png.")
+    add.add_argument("--recipe", required=True, metavar="NAME", help="one of those below")
+    add.add_argument("--quick", action="store_true", help="few pictures, one epoch each, one seed: to see that everything runs")
+    add.add_argument("--data", metavar="DIR", help="folder of CIFAR-10, binary version (default: the embedded pictures of clothing)")
+    add.add_argument("--seeds", type=int, metavar="N", help="how many (default 3, with --quick 1)")
+    add.add_argument("--out", metavar="DIR", help="folder for all that is written (default: the recipe's name)")
+    add.set_defaults(run=_compress)
 
 
 def main(arguments=None):

@@ -1,6 +1,6 @@
-"""Floor 7: whole studies, each one command. `demo` is the main job; `training` trains one network; `verifying` counts
-everything three times.
+"""Floor 7: whole studies, each one command. `demo` is the main job; `training` trains one network; `compressing` has the
+recipes, each a study with its controls (`study`); `verifying` counts everything three times.
 """
-from . import demo, exercising, lines, measuring, training, verifying
+from . import compressing, demo, exercising, lines, measuring, study, training, verifying
 
-__all__ = ["demo", "exercising", "lines", "measuring", "training", "verifying"]
+__all__ = ["compressing", "demo", "exercising", "lines", "measuring", "study", "training", "verifying"]

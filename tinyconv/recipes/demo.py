@@ -97,10 +97,10 @@ def table(networks, test, out):
     return [{**row, "ms/image": times[row["network"]]} for row in rows]
 
 
-def as_text(rows):
-    """The table, for a terminal."""
-    cells = [[name for name, _ in COLUMNS]] + [[form.format(row[name]) for name, form in COLUMNS] for row in rows]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(COLUMNS))]
+def as_text(rows, columns=COLUMNS):
+    """The table, for a terminal; columns: (name, its format) from left to right."""
+    cells = [[name for name, _ in columns]] + [[form.format(row[name]) for name, form in columns] for row in rows]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
     lines = ["  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths))) for line in cells]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 

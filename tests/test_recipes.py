@@ -1,0 +1,143 @@
+"""The frame of the recipes on a recipe of two tiny networks, one real recipe for its table, and what the command refuses."""
+import csv
+
+import numpy as np
+import pytest
+
+import tinyconv as tc
+from tinyconv.cli import commands, main
+from tinyconv.recipes import compressing, study
+
+SHAPE = (1, 1, 6, 6)
+
+
+def _steps(bench):
+    """A linear classifier, a copy with half of its weights 0, and one that a control stands for."""
+    model = tc.nn.Sequential(tc.nn.Flatten(), tc.nn.Linear(36, 10, rng=bench.seed))
+    whole = bench.learn(tc.trace(model, SHAPE), "whole", 2)
+    yield whole
+    yield study.Made("half", tc.apply.sparsify(whole.g, 0.5), whole.epochs)
+    yield bench.again(whole, "again, not tuned")
+
+
+TINY = study.Recipe("tiny", "Two tiny networks", _steps, (("half", "whole", "the whole network"),))
+
+
+def _given(n=64, size=6):
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (n, 1, size, size), dtype=np.uint8), rng.integers(0, 10, n)
+    return images, labels, (images[:20], labels[:20])
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A run over two seeds, and all it says."""
+    out, said = tmp_path_factory.mktemp("tiny"), []
+    return study.run(TINY, seeds=2, out=out, progress=False, say=said.append, given=_given()), "\n".join(said), out
+
+
+def test_every_row_is_what_its_file_holds(tiny):
+    """Each number recomputed from the file alone; epochs as the steps made them; the halved one has exactly half the weights."""
+    result, _, out = tiny
+    assert [(row["network"], row["seed"]) for row in result["rows"]] == [
+        (name, seed) for seed in (0, 1) for name in ("whole", "half", "again, not tuned")]
+    for row in result["rows"]:
+        path = out / f"{row['network'].replace(', ', '-').replace(' ', '-')}-{row['seed']}.safetensors"
+        g, (_, _, test) = tc.load(path).graph, _given()
+        assert row["accuracy"] == tc.train.accuracy(g, *test) and row["file bytes"] == path.stat().st_size
+        assert (row["params"], row["MACs"], row["epochs"]) == (370, 360, 2)
+        assert row["weights"] == (180 if row["network"] == "half" else 360)
+
+
+def test_the_table_the_csv_and_the_figure(tiny):
+    """The table's means and spreads are those of the CSV, whose lines carry a command that parses to the same run."""
+    result, said, out = tiny
+    with open(result["csv"], encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["network", "seed", *study.MEASURED, "command"] and len(rows) == 6
+    for line in result["table"]:
+        found = [float(row["accuracy"]) for row in rows if row["network"] == line["network"]]
+        assert line["accuracy"] == pytest.approx(np.mean(found)) and float(line["spread"]) == pytest.approx(np.std(found, ddof=1), abs=5e-5)
+        assert f"{line['accuracy']:.4f}" in said
+    options = commands.parser().parse_args(rows[0]["command"].split()[3:])
+    assert (options.recipe, options.quick, options.data, options.seeds) == ("tiny", False, None, 2)
+    assert result["figure"].read_bytes()[:4] == b"\x89PNG" and "quick numbers" not in said
+    assert [label.get_text() for label in study.figure(result["rows"], TINY).axes[0].get_yticklabels()] == ["whole", "half"]
+
+
+@pytest.mark.small
+@pytest.mark.parametrize("method, words", [
+    ((0.9, 0.8, 0.7), "beats chance: +0.1000, ahead with 3 of 3 seeds (chance alone: 1 time in 8)"),
+    ((0.9, 0.8, 0.6), "does not beat chance: +0.0667, ahead with 2 of 3 seeds"),                      # a draw is no win
+    ((0.5, 0.6, 0.5), "does not beat chance: -0.1667, ahead with 0 of 3 seeds")])
+def test_verdicts_are_computed_from_pairs(method, words):
+    """The mean difference alone does not win: every seed must; said plainly."""
+    rows = [{"network": name, "accuracy": a} for name, values in (("ours", method), ("control", (0.8, 0.7, 0.6))) for a in values]
+    assert list(study.verdicts(rows, [("ours", "control", "chance")])) == [f"ours {words}"]
+
+
+@pytest.mark.small
+def test_redrawn_networks_are_as_new():
+    """No array keeps its values, all keep their shapes; normals have the deviation of the networks' own beginning."""
+    old = tc.trace(tc.models.pretrained("vgg16_small"), (1, 1, 28, 28))
+    new, other = study.redrawn(old, 1), study.redrawn(old, 2)
+    for name, a in old.arrays().items():
+        b = new.array(name)
+        assert a.shape == b.shape and a.dtype == b.dtype and not np.array_equal(a, b), name
+        assert (b.ndim > 1) == (not np.array_equal(b, other.array(name))), name
+    w = new.array("features.40.weight") if old.array("features.40.weight").ndim > 1 else new.array("features.7.weight")
+    assert np.std(w) == pytest.approx(np.sqrt(2 / (len(w) * 9)), rel=5 / np.sqrt(2 * w.size))          # five deviations of a deviation
+
+
+@pytest.mark.small
+def test_quick_pictures_are_of_all_classes():
+    """The embedded pictures are not in random order; a quick run must not meet a class for the first time when it is tested."""
+    _, labels, (_, tested) = study.pictures(quick=True)
+    assert len(labels) == study.QUICK[0] and len(tested) == study.QUICK[1]
+    assert np.bincount(labels, minlength=10).min() > 100 and np.bincount(tested, minlength=10).min() > 20
+
+
+def test_a_real_recipe_on_64_pictures(tmp_path):
+    """vgg16: pruned networks of one size, which is that of vgg16_small built at half width; the base is the package's."""
+    images, labels, test = study.pictures(quick=True)
+    given = images[:64], labels[:64], tuple(part[:50] for part in test)
+    result = study.run(compressing.recipe("vgg16"), quick=True, out=tmp_path, progress=False, say=lambda text: None, given=given)
+    rows = {row["network"]: row for row in result["rows"]}
+    assert list(rows) == ["base", "L1, not tuned", "L1", "random", "from scratch"]
+    half = tc.cost.summary(tc.models.vgg16_small(width_mult=0.5), (1, 1, 28, 28))
+    assert all((row["params"], row["MACs"]) == (half.params, half.macs) for name, row in rows.items() if name != "base")
+    assert rows["base"]["epochs"] + 1 == rows["L1"]["epochs"] == rows["random"]["epochs"] and len(result["said"]) == 2
+    assert len({row["accuracy"] for row in rows.values()}) > 1
+
+
+@pytest.mark.small
+@pytest.mark.parametrize("arguments, words", [
+    (["--recipe", "haste"], "recipe must be one of vgg16, mobilenet"),
+    (["--recipe", "vgg16", "--data", "nowhere/at/all"], "test_batch.bin"),
+    (["--recipe", "vgg16", "--seeds", "0"], "seeds must be at least 1, not 0"),
+    ([], "--recipe")])
+def test_the_command_says_what_is_wrong(arguments, words, capsys, tmp_path, monkeypatch):
+    """One sentence, exit code 2, nothing written."""
+    monkeypatch.chdir(tmp_path)
+    try:
+        code = main(["compress", *arguments])
+    except SystemExit as stop:
+        code = stop.code
+    told = capsys.readouterr().err
+    assert code == 2 and words in told and "Traceback" not in told and not list(tmp_path.iterdir())
+
+
+@pytest.mark.small
+def test_help_names_every_recipe():
+    """The list in the help is that of the recipes, in their order."""
+    lines = [line.split() for line in commands.COMPRESS.split("examples")[0].splitlines()[1:]]
+    assert [words[0] for words in lines if words] == list(compressing.RECIPES)
+
+
+@pytest.mark.small
+@pytest.mark.parametrize("recipe", compressing.RECIPES.values(), ids=lambda recipe: recipe.name)
+def test_trials_refuses_costs_of_other_networks(recipe):
+    """Every claim says what its control is; a figure whose halves do not name the same networks is refused."""
+    assert recipe.claims and all(name != control and words for name, control, words in recipe.claims)
+    with pytest.raises(ValueError, match="wrong: MACs"):
+        tc.draw.trials({name: [0.5] for name, _, _ in recipe.claims}, {"MACs": {"other": 1.0}})
