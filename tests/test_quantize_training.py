@@ -225,6 +225,12 @@ def test_the_last_part_is_trained_as_it_will_be_evaluated():
     seen = {}
     graph.run(short, x, each=lambda node, outputs: seen.update(zip(node.outputs, outputs)))
     np.testing.assert_allclose(net._buffers[first.inputs[5]], seen[first.inputs[1]].mean((0, 2, 3)), rtol=1e-4, atol=1e-6)
+    learned = apply.fake_quantized(g, x, 3, 8, "lsq")
+    net = apply.aware._Learner(learned)
+    net.train().freeze(3 * x)                                         # other statistics, the same codes
+    before, after = apply.settle(learned), apply.settle(net.graph)
+    assert all(np.array_equal(before.codes(n)[0], after.codes(n)[0]) for n in before.weights)
+    assert any(not np.allclose(before.weights[n], after.weights[n], rtol=0.1) for n in before.weights)
     with pytest.raises(ValueError, match="freeze must be a fraction from 0 to 1, not 40"):
         apply.qat(g, x, y, freeze=40)
 

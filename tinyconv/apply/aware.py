@@ -234,12 +234,19 @@ class _Learner(Network):
 
     def freeze(self, pictures):
         """From now on as it stands, BatchNorm's running statistics being exactly those of these pictures: an average that follows
-        moving weights lags behind them, and would be frozen with its lag."""
+        moving weights lags behind them, and would be frozen with its lag. Steps of folded weights move with w γ/σ, by σ/σ', so
+        that no weight changes its code."""
         momentum = {"batch_norm": 1.0, "batch_norm_correct": 1.0, "fake_quantize_range": 0.0}
         nodes = tuple(replace(n, attributes={**n.attributes, "momentum": momentum[n.op]}) if n.op in momentum else n
                       for n in self.structure.nodes)
         updates = {}
         run(self.structure.replace(nodes=nodes), pictures, training=True, rng=self.rng, values=self.state_dict(), updates=updates)
+        folds = {n.outputs[0]: n for n in self.structure.nodes if n.op == "batch_norm_weight"}
+        for node in self.structure.nodes:
+            if node.op == "lsq" and node.inputs[0] in folds:
+                var, eps = folds[node.inputs[0]].inputs[2], folds[node.inputs[0]].attributes["eps"]
+                step, ratio = self._parameters[node.inputs[1]].data, np.sqrt((self._buffers[var] + eps) / (updates[var] + eps))
+                step *= ratio if len(step) == len(ratio) else ratio.mean()
         self._buffers.update(updates)
         self.frozen = True
 

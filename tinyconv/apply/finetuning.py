@@ -19,7 +19,7 @@ def finetune(g, images, labels, epochs=2, lr=0.02, keep_zeros=False, history=Non
 
 
 def tuned(net, images, labels, epochs, lr, keep_zeros, history, after_step, **options):
-    """`finetune` of a Network that is there already; its Graph after training."""
+    """`finetune` of a Network that is there already: trained in place; its Graph at the end. Arguments and errors: finetune's."""
     if not net._parameters:
         raise ValueError("g must have parameters to train, and has none (an integer network is trained before it is quantized)")
     zeros = [(p, p.data == 0) for p in net.parameters() if p.ndim > 1] if keep_zeros else []
