@@ -205,6 +205,36 @@ def test_steps_stay_positive():
     assert apply.quantize(made, x).nodes
 
 
+def test_the_last_part_is_trained_as_it_will_be_evaluated():
+    """freeze: ranges move in the first half only; then BatchNorm's statistics are those of the calibration pictures and stay,
+    while weights go on learning. 0: everything moves to the end.
+    """
+    g, x, y = small_net(), pictures(32, 2, 6, 6), np.arange(32) % 4
+    steady = lambda optimizer, steps: tc.optim.Schedule(optimizer, lambda step: 0.05)
+    options = dict(method="min-max", lr=0.05, batch_size=8, calibration=x, progress=False, schedule=steady)
+    half, short, moving = (apply.qat(g, x, y, 4, epochs=e, freeze=f, **options) for e, f in ((2, 0.5), (1, 0.0), (2, 0.0)))
+    ranges, norms = ([n for n in half.buffers if ("running" in n) == norm] for norm in (False, True))
+    assert len(ranges) == 22 and len(norms) == 14
+    assert all(np.array_equal(half.buffers[n], short.buffers[n]) for n in ranges)
+    assert any(not np.array_equal(half.buffers[n], moving.buffers[n]) for n in ranges)
+    assert all(not np.array_equal(half.parameters[n], short.parameters[n]) for n in half.parameters)
+    net = apply.aware._Learner(short)
+    net.freeze(x)
+    assert all(np.array_equal(net._buffers[n], half.buffers[n]) for n in norms)
+    first = next(n for n in short.nodes if n.op == "batch_norm_correct")
+    seen = {}
+    graph.run(short, x, each=lambda node, outputs: seen.update(zip(node.outputs, outputs)))
+    np.testing.assert_allclose(net._buffers[first.inputs[5]], seen[first.inputs[1]].mean((0, 2, 3)), rtol=1e-4, atol=1e-6)
+    learned = apply.fake_quantized(g, x, 3, 8, "lsq")
+    net = apply.aware._Learner(learned)
+    net.train().freeze(3 * x)                                         # other statistics, the same codes
+    before, after = apply.settle(learned), apply.settle(net.graph)
+    assert all(np.array_equal(before.codes(n)[0], after.codes(n)[0]) for n in before.weights)
+    assert any(not np.allclose(before.weights[n], after.weights[n], rtol=0.1) for n in before.weights)
+    with pytest.raises(ValueError, match="freeze must be a fraction from 0 to 1, not 40"):
+        apply.qat(g, x, y, freeze=40)
+
+
 def test_zeros_stay_zero_through_training():
     """keep_zeros, as finetune has it: pruned weights are 0 in the network trained with quantization and in its integer codes."""
     model = nn.Sequential(nn.Conv2d(1, 4, 3, rng=0), nn.Flatten(), nn.Linear(16, 2, rng=0))

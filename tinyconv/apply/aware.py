@@ -6,15 +6,18 @@ and in front of every weight. Computation stays in floats, every number on the g
 rounding straight through; tc.apply.quantize(…) then writes it in integers with the scales it has.
 Sources: Jacob et al. 2018, section 3; Esser et al. 2020; Choi et al. 2018.
 """
+import itertools
+from dataclasses import replace
+
 import numpy as np
 
 from .. import train
 from ..compress import quantize as pure
-from ..graph import Graph, GraphError, Node, fold_batch_norms
+from ..graph import Graph, GraphError, Network, Node, fold_batch_norms, run
 from ..graph.folding import foldable
 from ..graph.structure import unused
 from ._checks import check_graph, layer_weights
-from .finetuning import finetune
+from .finetuning import tuned
 from .quantization import _fusions, calibrate
 
 METHODS = ("lsq", "pact", "min-max")
@@ -219,24 +222,63 @@ def _with_norm(w, conv, norm, folded, bits, method, per_channel):
     w.nodes.append(Node("conv2d", (x, *names[:2]), norm.outputs[:1], conv.attributes, conv.module))
 
 
+class _Learner(Network):
+    """A Network that can be trained on with statistics and ranges as they stand: what evaluation will use."""
+
+    frozen = False
+
+    def forward(self, *inputs):
+        if not (self.training and self.frozen):
+            return super().forward(*inputs)
+        return run(self.structure, *inputs, values={**self._parameters, **self._buffers})
+
+    def freeze(self, pictures):
+        """From now on as it stands, BatchNorm's running statistics being exactly those of these pictures: an average that follows
+        moving weights lags behind them, and would be frozen with its lag. Steps of folded weights move with w γ/σ, by σ/σ', so
+        that no weight changes its code."""
+        momentum = {"batch_norm": 1.0, "batch_norm_correct": 1.0, "fake_quantize_range": 0.0}
+        nodes = tuple(replace(n, attributes={**n.attributes, "momentum": momentum[n.op]}) if n.op in momentum else n
+                      for n in self.structure.nodes)
+        updates = {}
+        run(self.structure.replace(nodes=nodes), pictures, training=True, rng=self.rng, values=self.state_dict(), updates=updates)
+        folds = {n.outputs[0]: n for n in self.structure.nodes if n.op == "batch_norm_weight"}
+        for node in self.structure.nodes:
+            if node.op == "lsq" and node.inputs[0] in folds:
+                var, eps = folds[node.inputs[0]].inputs[2], folds[node.inputs[0]].attributes["eps"]
+                step, ratio = self._parameters[node.inputs[1]].data, np.sqrt((self._buffers[var] + eps) / (updates[var] + eps))
+                step *= ratio if len(step) == len(ratio) else ratio.mean()
+        self._buffers.update(updates)
+        self.frozen = True
+
+
 def qat(g, images, labels, bits=4, activation_bits=8, method="lsq", epochs=2, lr=0.02, calibration=None, calibrator="mse",
-        per_channel=True, edge_bits=8, **options):
+        per_channel=True, edge_bits=8, freeze=0.1, keep_zeros=False, history=None, **options):
     """Quantization-aware training: `fake_quantized`, trained on images and labels; tc.apply.quantize makes integers of it.
 
     calibration  pictures that fix where ranges and steps begin (the first 500 of `images`, if None)
-    options      finetune's and train.fit's: keep_zeros, history, batch_size, …
+    freeze       the last part of all steps, a fraction, is trained with ranges and BatchNorm's statistics standing still, the
+                 latter measured on `calibration` first: few bits do not forgive that evaluation uses others than training did
+                 (Krishnamoorthi 2018, section 3.2.2)
+    keep_zeros, history    as in finetune;  options  train.fit's: batch_size, weight_decay, …
     Learned steps stay positive: one that a training step brings below a hundredth of where it began is put there. g is untouched.
     Errors: those of fake_quantized and of train.fit.
     """
+    if not 0 <= freeze <= 1:
+        raise ValueError(f"freeze must be a fraction from 0 to 1, not {freeze!r}")
     start = images[:500] if calibration is None else calibration
     ready = fake_quantized(g, start, bits, activation_bits, method, calibrator, per_channel, edge_bits)
     least = {n.inputs[1]: ready.array(n.inputs[1]) / 100 for n in ready.nodes if n.op in ("lsq", "pact")}
 
-    def positive(net):
+    net, steps = _Learner(ready), itertools.count(1)
+    total, pictures = epochs * -(-len(images) // options.get("batch_size", 64)), train.as_batch(np.asarray(start))
+
+    def after_step(net):
         for name, floor in least.items():
             p = net._parameters[name]
             np.maximum(p.data, floor, out=p.data)
-    return finetune(ready, images, labels, epochs=epochs, lr=lr, after_step=positive, **options)
+        if not net.frozen and next(steps) >= (1 - freeze) * total and freeze:
+            net.freeze(pictures)
+    return tuned(net, images, labels, epochs, lr, keep_zeros, history, after_step, **options)
 
 
 def bit_grid(g, calibration, test, weight_bits=(32, 8, 4, 2), activation_bits=(32, 8, 4, 2), trained=None, **options):

@@ -15,7 +15,11 @@ def finetune(g, images, labels, epochs=2, lr=0.02, keep_zeros=False, history=Non
     Errors: ValueError for a graph without parameters (an integer network), and those of train.fit.
     """
     check_graph(g)
-    net = Network(g)
+    return tuned(Network(g), images, labels, epochs, lr, keep_zeros, history, after_step, **options)
+
+
+def tuned(net, images, labels, epochs, lr, keep_zeros, history, after_step, **options):
+    """`finetune` of a Network that is there already: trained in place; its Graph at the end. Arguments and errors: finetune's."""
     if not net._parameters:
         raise ValueError("g must have parameters to train, and has none (an integer network is trained before it is quantized)")
     zeros = [(p, p.data == 0) for p in net.parameters() if p.ndim > 1] if keep_zeros else []
