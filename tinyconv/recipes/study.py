@@ -120,7 +120,7 @@ def redrawn(g, rng):
 
 def pictures(folder=None, quick=False):
     """(images, labels, (test images, test labels)): the embedded ones, or CIFAR-10 of a folder; if quick a few of them, evenly from the
-    whole (the embedded ones do not come in random order: of the first 500 none is a pullover).
+    whole (the embedded test pictures are not in random order: of the first 500 none is a pullover).
 
     Errors: those of data.cifar10, for a folder that is not there or holds something else.
     """
