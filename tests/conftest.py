@@ -38,3 +38,9 @@ def no_switch_left_turned():
     os.chdir(before["folder"])
     changed = [name for name in before if before[name] != after[name]]
     assert not changed, f"the test left changed: {', '.join(changed)}"
+
+
+@pytest.fixture
+def always_shared(monkeypatch):
+    """Small jobs go to the threads too, so that small tests really run them."""
+    monkeypatch.setattr(kernels.threads, "SMALL", 0)

@@ -26,12 +26,6 @@ def same_thread_count():
     kernels.set_num_threads(before)
 
 
-@pytest.fixture
-def always_shared(monkeypatch):
-    """Small jobs go to the threads too, so that small tests really run them."""
-    monkeypatch.setattr(threads, "SMALL", 0)
-
-
 def all_results(name):
     """The three results of every algorithm that supports a row of the table."""
     x_shape, w_shape, rest = arguments(name)

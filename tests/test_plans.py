@@ -31,6 +31,30 @@ def test_a_plan_is_the_convolution(name):
         assert np.array_equal(kernels.conv2d(x, w, bias, algorithm=algorithm, low=low, high=high, **rest), np.clip(first, low, high)), algorithm
 
 
+@pytest.mark.parametrize("shape, f, k, more", [((2, 3, 17, 15), 5, 3, dict(stride=2, padding=1)), ((1, 512, 9, 9), 3, 1, {}), ((1, 40, 12, 12), 33, 3, dict(padding=1)),
+                                               ((3, 48, 1, 1), 20, 1, {}), ((1, 20, 9, 9), 20, 5, dict(padding=2, groups=20)), ((2, 12, 6, 5), 9, 1, dict(groups=3))])
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_plan_called_in_many_ways(shape, f, k, more, count, always_shared):
+    """Stems, copied rows, Winograd, dots, depthwise, groups; arguments that change between calls, memory of either order, not writable, alone
+    and shared: nothing of a call is left in the next."""
+    before, rng = tc.kernels.get_num_threads(), np.random.default_rng(0)
+    tc.set_num_threads(count)
+    try:
+        x, w = rng.integers(-3, 4, shape).astype(np.float32), rng.integers(-3, 4, (f, shape[1] // more.get("groups", 1), k, k)).astype(np.float32)
+        plan, y = kernels.plan_conv2d(x.shape, w, None, **more), kernels.conv2d(x.astype(np.float64), w.astype(np.float64), None, **more)
+        near = lambda a, b: np.allclose(a, b, rtol=0, atol=1e-4 * np.abs(y).max())
+        R, last = rng.integers(-3, 4, y.shape).astype(np.float32), layout.shaped(layout.nhwc(x).copy())
+        last.flags.writeable = False
+        assert near(plan(x), y) and near(plan(last, high=2), np.minimum(y, 2)) and near(plan(x, R), y + R)
+        assert near(plan(last, R, -4, 4), np.clip(y + R, -4, 4)) and near(plan(x[::-1, :, ::-1]), kernels.conv2d(x[::-1, :, ::-1].astype(np.float64), w.astype(np.float64), None, **more))
+        kept = plan(x)
+        assert layout.of(kept) == "channels_last" and near(plan(-x), -y) and near(kept, y)
+        tc.set_num_threads(3 - count)
+        assert near(plan(x), y)
+    finally:
+        tc.set_num_threads(before)
+
+
 @pytest.mark.small
 def test_plans_refuse_what_does_not_fit():
     """Another shape or dtype, a residual of another shape, weights that are not finite; later changes of the weights are not seen."""

@@ -258,7 +258,7 @@ def test_bias_residual_and_clip_in_one_pass():
     """convolve's epilogue: clip(conv + bias + R, low, high), integers exactly by F(2,3)."""
     g, rng = conv2d_geometry((1, 3, 5, 5), (4, 3, 3, 3), padding=1), np.random.default_rng(0)
     x, w, bias, R = (rng.integers(-3, 4, s).astype(np.float32) for s in ((1, 5, 5, 3), g.w_shape, (4,), (1, 5, 5, 4)))
-    got = winograd.winograd2.convolve(w, bias, g, keep=True)(x, R, 0, 6)
+    got = winograd.winograd2.convolve(w, bias, g)(x, R, 0, 6)
     want = reference.forward(x.transpose(0, 3, 1, 2), w, bias, g).transpose(0, 2, 3, 1) + R
     assert np.array_equal(got, np.clip(want, 0, 6))
 

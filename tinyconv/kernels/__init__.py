@@ -125,15 +125,7 @@ def plan_conv2d(x_shape, w, bias=None, stride=1, padding=0, dilation=1, groups=1
         _shape("bias", bias, (geometry.f,))
     if not np.isfinite(w).all():
         raise ValueError("w must be finite: a plan multiplies padding by it")
-    run, shape, dtype = _algorithm(algorithm, geometry, "forward", w.dtype).plan(w, bias, geometry), geometry.x_shape, w.dtype
-
-    def plan(x, R=None, low=-np.inf, high=np.inf):
-        if x.shape != shape or x.dtype != dtype:
-            raise ValueError(f"x must be {dtype} of shape {shape}, not {x.dtype} of shape {x.shape}")
-        if R is not None and R.shape != geometry.y_shape:
-            raise ValueError(f"R must have shape {geometry.y_shape}, not {R.shape}")
-        return run(x, R, low, high)
-    return plan
+    return _algorithm(algorithm, geometry, "forward", w.dtype).standing(w, bias, geometry)
 
 
 def conv2d_grad_input(dy, w, x_shape, stride=1, padding=0, dilation=1, groups=1, algorithm="auto"):

@@ -84,6 +84,23 @@ def call(context, entry, arguments, lo, hi):
     return types.int64(types.int64, types.int64, types.int64, types.int64), emit
 
 
+def entry_of(context, builder, kinds):
+    """A function entry(lo, hi, block) of this module that calls the kernel whose address and arguments of these types lie in the block -> it, and
+    the block's type."""
+    convention = context.call_conv
+    native = convention.get_function_type(types.void, (types.int64, types.int64) + kinds)
+    block = ir.LiteralStructType([I64] + [context.get_value_type(kind) for kind in kinds])
+    entry = ir.Function(builder.module, ir.FunctionType(I64, [I64, I64, I64]), context.mangler("tinyconv_entry", kinds))
+    entry.linkage = "internal"
+    inside = ir.IRBuilder(entry.append_basic_block("entry"))
+    laid = inside.load(inside.inttoptr(entry.args[2], block.as_pointer()))
+    function = inside.inttoptr(inside.extract_value(laid, 0), native.as_pointer())
+    given = [inside.extract_value(laid, i + 1) for i in range(len(kinds))]
+    status, _ = convention.call_function(inside, function, types.void, (types.int64, types.int64) + kinds, [*entry.args[:2], *given])
+    inside.ret(inside.sext(status.code, I64))
+    return entry, block
+
+
 @intrinsic
 def lay_down(context, box, kernel, arguments):
     """Write the kernel's address and arguments where other threads find them (on this function's stack) and note in the box where they
@@ -91,17 +108,7 @@ def lay_down(context, box, kernel, arguments):
     kinds = tuple(arguments.types)
 
     def emit(context, builder, signature, values):
-        convention = context.call_conv
-        native = convention.get_function_type(types.void, (types.int64, types.int64) + kinds)
-        block = ir.LiteralStructType([I64] + [context.get_value_type(kind) for kind in kinds])
-        entry = ir.Function(builder.module, ir.FunctionType(I64, [I64, I64, I64]), context.mangler("tinyconv_entry", kinds))
-        entry.linkage = "internal"
-        inside = ir.IRBuilder(entry.append_basic_block("entry"))
-        laid = inside.load(inside.inttoptr(entry.args[2], block.as_pointer()))
-        function = inside.inttoptr(inside.extract_value(laid, 0), native.as_pointer())
-        given = [inside.extract_value(laid, i + 1) for i in range(len(kinds))]
-        status, _ = convention.call_function(inside, function, types.void, (types.int64, types.int64) + kinds, [*entry.args[:2], *given])
-        inside.ret(inside.sext(status.code, I64))
+        entry, block = entry_of(context, builder, kinds)
         room = cgutils.alloca_once(builder, block)
         whole = builder.insert_value(ir.Constant(block, ir.Undefined), values[1], 0)
         for i, value in enumerate(cgutils.unpack_tuple(builder, values[2])):
@@ -149,9 +156,9 @@ def serve(box, me, patience):
 
 
 @fast
-def launch(box, kernel, tasks, pieces, *arguments):
-    """Announce a job, take pieces of it too, and wait until all are done; the kernel's status, 0 if it did not fail."""
-    lay_down(box, kernel, arguments)
+def share(box, tasks, pieces):
+    """Announce the job whose entry and arguments stand in the box, take pieces of it too, and wait until all are done; the kernel's status, 0 if
+    it did not fail."""
     box[TASKS], box[PIECES], box[DONE], box[FAILED] = tasks, pieces, 0, 0
     write(box, TICKET, ((read(box, TICKET) >> MOST) + 1 << MOST) + (1 << pieces) - 1)
     while take(box, 0):
@@ -159,6 +166,13 @@ def launch(box, kernel, tasks, pieces, *arguments):
     while read(box, DONE) < pieces:
         pass
     return box[FAILED]
+
+
+@fast
+def launch(box, kernel, tasks, pieces, *arguments):
+    """A kernel with these arguments, shared."""
+    lay_down(box, kernel, arguments)
+    return share(box, tasks, pieces)
 
 
 def mailbox(workers):

@@ -97,6 +97,12 @@ def plan(w, bias, geometry):
     return call
 
 
+def standing(w, bias, geometry):
+    """`plan` for many calls, of as many filters as channels: see `select.Algorithm.standing`."""
+    run = planes.Forward(geometry)
+    return run.scheme.standing(run.memory, geometry) if geometry.f == geometry.c and run.take(w, bias) else None
+
+
 def forward(x, w, bias, geometry):
     """x (N,C,H,W), w (F,1,KH,KW), bias (F,) or None -> y (N,F,OH,OW). Cost: N*F*OH*OW*KH*KW multiply-adds."""
     g = geometry

@@ -96,6 +96,12 @@ def plan(w, bias, geometry):
     return lambda x, R=None, low=-np.inf, high=np.inf: layout.shaped(run(layout.nhwc(x), R if R is None else layout.nhwc(R), low, high))
 
 
+def standing(w, bias, geometry):
+    """`plan` for many calls: see `select.Algorithm.standing`."""
+    run = indirect.Forward(w, None if bias is None else bias.copy(), geometry)
+    return run.memory and run.scheme.standing(run.memory, run.bias, geometry)
+
+
 def forward(x, w, bias, geometry):
     """x (N,C,H,W), w (F,C/G,KH,KW), bias (F,) or None -> y (N,F,OH,OW). Cost: N*F*OH*OW*(C/G)*KH*KW multiply-adds."""
     if select.is_fast(x.dtype):

@@ -21,11 +21,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from . import layout, select, stems, threads
+from . import layout, select, standing, stems, threads
 from ._jit import fast
 from .indirect_kernel import convolve, filter_rows, pack_panels
 from .simd import LANES
-from .stems import OPEN
+from .standing import OPEN, PLACES
 from .tile import MR, NR
 
 DEEP = 128              # terms of a sum taken at once
@@ -126,6 +126,12 @@ class Scheme:
         if strange[0] and self.padded:
             return None
         return floats[:a], tables, floats[a:a + b].reshape(self.pieces, -1), floats[a + b:a + b + c].reshape(self.pieces, -1)
+
+    def standing(self, memory, bias, g):
+        """The pass with all of this laid down: `standing.convolution`."""
+        packed, *tables = memory
+        arguments = packed, packed, bias, bias, 0, *OPEN, packed, *tables, *self.rest
+        return standing.convolution(convolve, self.pieces, arguments, PLACES, (g.n, g.h, g.w, g.c), (g.n, g.oh, g.ow, g.f), self.work)
 
     def run(self, memory, x, bias, y, R=None, low=-np.inf, high=np.inf):
         """The pass itself; all arrays flat or C-contiguous."""

@@ -16,10 +16,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from . import layout, select, threads
-from .indirect import OPEN, phases
+from . import layout, select, standing, threads
+from .indirect import phases
 from .planes_kernel import build, lay_out
 from .simd import LANES, REGISTERS
+from .standing import OPEN
 
 WIDTHS = (8, 7, 4, 2) if REGISTERS == 32 else (4, 2)            # outputs of a row in one tile
 PLANE = 4 if REGISTERS == 32 else 2                             # a plane of so many rows and columns of outputs is one tile
@@ -129,6 +130,12 @@ class Scheme:
         packed, offsets = room[self.whole:], room[:self.whole]
         bad = lay_out(w, self.window, self.taps, self.rows, self.whole, NONE if bias is None else bias, packed, offsets)
         return (packed, offsets) if bad == 0 else None
+
+    def standing(self, memory, g):
+        """The pass with all of this laid down: `standing.convolution`."""
+        places = {"x": 0, "low": 3, "high": 4, "y": 5}
+        arguments = memory[0], *memory, *OPEN, memory[0], *self.rest
+        return standing.convolution(self.kernel, self.pieces, arguments, places, (g.n, g.h, g.w, g.c), (g.n, g.oh, g.ow, g.f), self.work)
 
     def run(self, memory, x, y, low=-np.inf, high=np.inf):
         """x (N,H,W,F) -> its part of y (N,OH,OW,F), or dy -> dx."""

@@ -62,6 +62,11 @@ def plan(w, bias, geometry):
     return direct.plan(w, bias, geometry)
 
 
+def standing(w, bias, geometry):
+    """`plan` for many calls: see `select.Algorithm.standing`."""
+    return direct.standing(w, bias, geometry)
+
+
 def forward(x, w, bias, geometry):
     """x (N,C,H,W), w (F,C,1,1), bias (F,) or None -> y (N,F,H,W). Cost: N*H*W*F*C multiply-adds."""
     if select.is_fast(x.dtype):

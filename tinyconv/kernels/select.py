@@ -91,6 +91,13 @@ class Algorithm:
             return np.clip(y if R is None else y + R, w.dtype.type(low), w.dtype.type(high))
         return run
 
+    def standing(self, w, bias, geometry):
+        """The forward pass made ready for many calls: `plan`, with x and R held to their shapes and types, and, where the page can, weights packed
+        and all other arguments laid down once (page `standing`)."""
+        self.require(geometry)
+        found = self.page.standing(w, bias, geometry) if hasattr(self.page, "standing") and is_fast(w.dtype) else None
+        return found or checked(self.plan(w, bias, geometry), geometry.x_shape, geometry.y_shape, w.dtype)
+
     def grad_input(self, dy, w, geometry):
         """dx, the adjoint in x. Errors: ValueError if the geometry is not supported."""
         self.require(geometry, "grad_input")
@@ -155,6 +162,17 @@ def mode():
 def is_fast(dtype):
     """Do arrays of this dtype take the fast kernels now? (float32 in the mode "fast")"""
     return _mode == "fast" and dtype == np.float32
+
+
+def checked(run, x_shape, y_shape, dtype):
+    """run(x, R, low, high), with x and R of other shapes or another type refused."""
+    def plan(x, R=None, low=-np.inf, high=np.inf):
+        if x.shape != x_shape or x.dtype != dtype:
+            raise ValueError(f"x must be {dtype} of shape {x_shape}, not {x.dtype} of shape {x.shape}")
+        if R is not None and R.shape != y_shape:
+            raise ValueError(f"R must have shape {y_shape}, not {R.shape}")
+        return run(x, R, low, high)
+    return plan
 
 
 def choose(geometry, direction="forward", dtype=np.float32):

@@ -12,14 +12,14 @@ from functools import lru_cache
 
 import numpy as np
 
-from . import select, threads
+from . import select, standing, threads
 from ._jit import fast
 from .indirect_kernel import filter_rows, pack_panels
 from .simd import LANES, REGISTERS
+from .standing import OPEN, PLACES
 from .tile import NR, NV, finish, slide, zeros
 
 SPANS = (14, 8) if REGISTERS == 32 else (6, 4)          # pixels of a row in one tile
-OPEN = np.float32(-np.inf), np.float32(np.inf)          # bounds that clip nothing
 
 
 def span(ow):
@@ -103,6 +103,12 @@ class Scheme:
         if strange[0]:
             return None
         return room[:a], room[a:a + b].reshape(self.pieces, -1)
+
+    def standing(self, memory, bias, g):
+        """The pass with all of this laid down: `standing.convolution`."""
+        packed, rooms = memory
+        arguments = packed, packed, bias, bias, 0, *OPEN, packed, rooms, *self.rest
+        return standing.convolution(self.kernel, self.pieces, arguments, PLACES, (g.n, g.h, g.w, g.c), (g.n, g.oh, g.ow, g.f), self.work)
 
     def run(self, memory, x, bias, y, R=None, low=-np.inf, high=np.inf):
         """The pass itself; all arrays flat or C-contiguous."""

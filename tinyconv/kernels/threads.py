@@ -76,6 +76,14 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
+def pool():
+    """The pool of this process."""
+    global _machinery
+    if _machinery is None:
+        _machinery = import_module(f"{__package__}._launch")
+    return _pool
+
+
 def set_num_threads(n):
     """Use n threads for kernels from now on (1 = the calling thread alone).
 

@@ -17,7 +17,7 @@ import math
 
 import numpy as np
 
-from . import layout, select, threads, tile
+from . import layout, select, standing, threads, tile
 from . import winograd_tiles as tiles
 from ._jit import plain
 from .indirect import DEEP, room_bytes
@@ -267,13 +267,19 @@ class Winograd:
                 threads.run(kernel, pieces, x.reshape(-1), U, bias, bias if R is None else R.reshape(-1), int(R is not None), np.float32(low),
                             np.float32(high), y.reshape(-1), skip, some, *rest, work=y.size * g.c * g.kh**2 // 64)
             return y
-        if keep:
-            pack(0, g.f)
-        return run
+        if not keep:
+            return run
+        pack(0, g.f)
+        return standing.convolution(kernel, pieces, (w, U, bias, bias, 0, *standing.OPEN, w, 0, g.f, *rest), standing.PLACES, (g.n, g.h, g.w, g.c),
+                                    shape, math.prod(shape) * g.c * g.kh**2 // 64)
+
+    def standing(self, w, bias, geometry):
+        """`forward` with its filters transformed once, for many calls: see `select.Algorithm.standing`."""
+        return self.convolve(layout.writable(w), None if bias is None else bias.copy(), geometry, keep=True)
 
     def plan(self, w, bias, geometry):
-        """`forward` with its filters transformed once: see `select.Algorithm.plan`."""
-        run = self.convolve(layout.writable(w), None if bias is None else bias.copy(), geometry, keep=True)
+        """`forward` that clips on its way to memory: see `select.Algorithm.plan`."""
+        run = self.convolve(layout.writable(w), bias, geometry)
         return lambda x, R=None, low=-np.inf, high=np.inf: layout.shaped(run(layout.nhwc(x), R if R is None else layout.nhwc(R), low, high))
 
     def forward(self, x, w, bias, geometry):
