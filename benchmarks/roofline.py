@@ -4,9 +4,10 @@
     python benchmarks/roofline.py --part doubling --few 3        one part
 
 layers     For every layer, on the algorithm selected, the least time and the share of it that is reached:
-               least = max(FLOP / peak, bytes / bandwidth, launch),    share = least / measured
-           Peak, bandwidth of a copy with as large a working set, and the cost of a parallel region are measured in the same
-           process (tinyconv.kernels.machine). FLOP are those of the algorithm: Winograd's products, and an instruction of its
+               least = launch + max(FLOP / peak, bytes / bandwidth),   share = least / measured
+           Peak, bandwidth of a copy with as large a working set, and the cost of a parallel region, which is paid before and after
+           any work in it, are measured in turns with the layer itself: the machine's speed changes from second to second, and a
+           limit of another minute is none (tinyconv.kernels.machine.in_turns). FLOP are those of the algorithm: Winograd's products, and an instruction of its
            transforms as one multiply-add. Bytes: input, result, weights (as packed for Winograd), each once. Below 0.6 the row
            says where the time above the least goes, by measurement; what explains most of it binds:
                call      what is outside the kernel: the same call on the algorithm's smallest convolution, and a launch
@@ -84,8 +85,10 @@ def layer_answers(given):
     answers = []
     for layer in layers(given.batch, given.only, given.few):
         algorithm = select.choose(layer.geometry)
-        seconds = median_seconds(forward(layer), given.least)
-        least, limit = machine.least_seconds(*work(layer, algorithm))
+        flop, moved = work(layer, algorithm)
+        seconds, peak, bandwidth, launch = machine.in_turns(forward(layer), moved, given.least)
+        inside, limit = max((flop / peak, "arithmetic"), (moved / bandwidth, "memory"))
+        least, limit = launch + inside, limit if inside > launch else "launch"
         binds = what_binds(layer, algorithm, seconds, least, given) if least / seconds < SHARE + 0.1 else None
         answers += [Answer(seconds, binds), Answer(least, [algorithm, limit])]
     return answers

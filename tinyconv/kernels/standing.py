@@ -132,7 +132,7 @@ def convolution(kernel, tasks, arguments, places, x_shape, shape, work):
     (n, h, w, c), (_, oh, ow, f) = x_shape, shape
     x_shape, x_strides, y_shape, strides = (n, c, h, w), (4 * h * w * c, 4, 4 * w * c, 4 * c), (n, f, oh, ow), (4 * oh * ow * f, 4, 4 * ow * f, 4 * f)
     if not hasattr(kernel, "overloads"):
-        return select.checked(uncompiled(kernel, tasks, arguments, places, shape), x_shape, y_shape, np.float32)
+        return select.checked(uncompiled(kernel, tasks, arguments, places, shape), x_shape, y_shape, np.dtype(np.float32))
     dot = oh == ow == 1                                                             # (N,F,1,1): one order of memory, and so few numbers
     block = laid_down(kernel, tasks, arguments, places, {"x": n * h * w * c, "R": n * oh * ow * f, "y": n * oh * ow * f}, 4 if dot else LINE)
     room = y_shape if dot else n * oh * ow * f + LINE // 4
