@@ -9,7 +9,7 @@ import tinyconv as tc
 from tinyconv import cost, formulas, nn
 from tinyconv.cost import execution
 from tinyconv.formulas import conv2d_geometry, conv2d_interior_macs
-from tinyconv.kernels import ALGORITHMS, _jit, direct, gemm, layout, winograd_transforms
+from tinyconv.kernels import ALGORITHMS, _jit, direct, gemm, layout, winograd_matrices
 
 COUNTED = tuple(name for name in ALGORITHMS if name != "fft")               # NumPy's transform cannot be counted
 MARKED = [pytest.param(name, marks=pytest.mark.small) if name in SMALL else name for name in NAMES]
@@ -72,7 +72,7 @@ def test_winograd_transforms_by_their_own_matrices(m, r):
     """The matrices that the page generates are as large as the closed form says, so that B^T d B costs 2a³, G w G^T a r (a + r)
     and A^T M A m a (a + m) multiply-adds a tile; tiles at the edge are computed whole.
     """
-    AT, G, BT = winograd_transforms.arrays(m, r, np.float64)
+    AT, G, BT = winograd_matrices.arrays(m, r, np.float64)
     a = m + r - 1
     assert (AT.shape, G.shape, BT.shape) == ((m, a), (a, r), (a, a))
     g = conv2d_geometry((1, 2, m + r, 2 * m + r - 1), (3, 2, r, r))                     # outputs (m + 1) x 2m: four tiles

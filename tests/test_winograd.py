@@ -10,7 +10,7 @@ import pytest
 from geometries import DIRECTIONS, data, geometry
 from tinyconv import cost, formulas, kernels
 from tinyconv.formulas.geometry import GeometryError, conv2d_geometry
-from tinyconv.kernels import fft, reference, select, strassen, winograd, winograd_tiles, winograd_transforms
+from tinyconv.kernels import fft, reference, select, strassen, winograd, winograd_matrices, winograd_steps, winograd_tiles, winograd_transforms
 from tinyconv.kernels.simd import LANES
 
 FAMILIES = [(1, 3), (2, 2), (2, 3), (3, 2), (3, 3), (4, 3), (6, 3), (2, 5), (4, 5), (4, 1)]
@@ -26,7 +26,7 @@ def numbers(*shape):
 @pytest.mark.parametrize("m, r", FAMILIES)
 def test_matrices_compute_a_convolution_exactly(m, r):
     """Σ_t A^T[i,t] G[t,j] B^T[t,k] == [k == i + j], in exact fractions: y_i = Σ_j g_j d_{i+j}, and nothing else."""
-    AT, G, BT = winograd_transforms.matrices(m, r)
+    AT, G, BT = winograd_matrices.matrices(m, r)
     a = m + r - 1
     assert (len(AT), len(G), len(BT)) == (m, a, a) and all(isinstance(v, Fraction) for row in AT + G + BT for v in row)
     for i in range(m):
@@ -38,12 +38,12 @@ def test_matrices_compute_a_convolution_exactly(m, r):
 @pytest.mark.small
 def test_matrices_as_published():
     """F(2,3) and F(4,3) of Lavin & Gray (arXiv 1509.09308, section 4), the second with their points 0, 1, -1, 2, -2."""
-    AT, G, BT = winograd_transforms.matrices(2, 3)
+    AT, G, BT = winograd_matrices.matrices(2, 3)
     h = Fraction(1, 2)
     assert G == [[1, 0, 0], [h, h, h], [h, -h, h], [0, 0, 1]]
     assert BT[:3] == [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0]] and BT[3] == [0, -1, 0, 1]       # (the paper turns this row's sign,
     assert AT == [[1, 1, 1, 0], [0, 1, -1, 1]]                                                      # and this last entry's)
-    AT, G, BT = winograd_transforms.matrices(4, 3, (0, 1, -1, 2, -2))
+    AT, G, BT = winograd_matrices.matrices(4, 3, (0, 1, -1, 2, -2))
     assert AT == [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]
     assert [[24 * v for v in row] for row in G] == [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]
     assert BT == [[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0], [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0],
@@ -54,20 +54,20 @@ def test_matrices_as_published():
 def test_bad_matrices_are_refused():
     """m, r and points are named with what would be right."""
     with pytest.raises(ValueError, match="m must be an integer of at least 1, not 0"):
-        winograd_transforms.matrices(0, 3)
+        winograd_matrices.matrices(0, 3)
     with pytest.raises(ValueError, match="r must be an integer of at least 1, not 2.0"):
-        winograd_transforms.matrices(2, 2.0)
+        winograd_matrices.matrices(2, 2.0)
     with pytest.raises(ValueError, match="points must be 3 different numbers"):
-        winograd_transforms.matrices(2, 3, (0, 1, 1))
+        winograd_matrices.matrices(2, 3, (0, 1, 1))
     with pytest.raises(ValueError, match=r"F\(20, 3\) needs 21 points"):
-        winograd_transforms.matrices(20, 3)
+        winograd_matrices.matrices(20, 3)
 
 
 @pytest.mark.small
 @pytest.mark.parametrize("kind, m", [(2, 2), (4, 4), (0, 3)])
 def test_factored_transforms_are_the_matrices(kind, m):
     """Each hand-factored transform of a tile of vectors equals M d M^T in float64 within (q + 1) roundings a step and number."""
-    AT, G, BT = winograd_transforms.arrays(m, 3, np.float32)
+    AT, G, BT = winograd_matrices.arrays(m, 3, np.float32)
     A, n = np.ascontiguousarray(AT.T), m + 2
     for function, M, sizes in ((winograd_transforms.data_tile, BT, (n,)), (winograd_transforms.output_tile, AT, (m, n)),
                                (winograd_transforms.spread_tile, A, (m, n))):
@@ -90,18 +90,18 @@ def test_executed_counts_are_the_closed_forms(case, m):
     g = conv2d_geometry(*case)
     a, r, p = m + g.kh - 1, g.kh, formulas.winograd_tiles(g, m)
     assert p == g.n * len(range(0, g.oh, m)) * len(range(0, g.ow, m))
-    AT, G, BT = winograd_transforms.arrays(m, r, np.float64)
-    found = cost.count(winograd.products, numbers(g.f, g.c, a, a), numbers(p, g.c, a, a), np.zeros((p, g.f, a, a)))
+    AT, G, BT = winograd_matrices.arrays(m, r, np.float64)
+    found = cost.count(winograd_steps.products, numbers(g.f, g.c, a, a), numbers(p, g.c, a, a), np.zeros((p, g.f, a, a)))
     assert found == (formulas.winograd_products(g, m),) * 2 == (p * g.c * g.f * a**2,) * 2
-    weight = cost.count(winograd.products_weight, numbers(p, g.f, a, a), numbers(p, g.c, a, a), np.zeros((g.f, g.c, a, a)))
+    weight = cost.count(winograd_steps.products_weight, numbers(p, g.f, a, a), numbers(p, g.c, a, a), np.zeros((g.f, g.c, a, a)))
     assert weight == found
     for M, count, want in ((BT, p * g.c, 0), (G, g.f * g.c, 1), (AT, p * g.f, 2)):
         rows, q = M.shape
-        executed = cost.count(winograd.transform, M, numbers(count, q, q), np.zeros((count, rows, q)), np.zeros((count, rows, rows)))
+        executed = cost.count(winograd_steps.transform, M, numbers(count, q, q), np.zeros((count, rows, q)), np.zeros((count, rows, rows)))
         assert executed == (formulas.winograd_transform_macs(g, m)[want],) * 2
     across = -(-g.ow // m)
-    assert cost.count(winograd.cut, numbers(*g.x_shape), np.zeros((p, g.c, a, a)), m, g.top, g.left, across).multiplications == 0
-    assert cost.count(winograd.paste, numbers(p, g.f, m, m), np.zeros(g.y_shape), across) == (0, int(np.prod(g.y_shape)))
+    assert cost.count(winograd_steps.cut, numbers(*g.x_shape), np.zeros((p, g.c, a, a)), m, g.top, g.left, across).multiplications == 0
+    assert cost.count(winograd_steps.paste, numbers(p, g.f, m, m), np.zeros(g.y_shape), across) == (0, int(np.prod(g.y_shape)))
 
 
 @pytest.mark.small
@@ -137,8 +137,8 @@ def test_larger_tiles_round_worse():
     x, w = (rng.standard_normal(shape).astype(np.float32) for shape in (g.x_shape, g.w_shape))
     want, errors, allowed = reference.forward(x, w, None, g), {}, {}
     for m in (1, 2, 4, 6, 8):
-        err = np.abs(winograd.conv(x, w, g, m) - want)
-        bound = winograd.error_bound("forward", x, w, g, m)
+        err = np.abs(winograd_steps.conv(x, w, g, m) - want)
+        bound = winograd_steps.error_bound("forward", x, w, g, m)
         assert (err <= bound).all()
         errors[m], allowed[m] = err.max(), bound.max()
     with kernels.use("plain"):
@@ -152,7 +152,7 @@ def test_better_points_round_better():
     g, rng = conv2d_geometry((1, 16, 16, 16), (2, 16, 3, 3)), np.random.default_rng(0)
     x, w = (rng.standard_normal(shape).astype(np.float32) for shape in (g.x_shape, g.w_shape))
     want = reference.forward(x, w, None, g)
-    ours, paper = (np.sqrt(np.mean((winograd.conv(x, w, g, 4, winograd_transforms.arrays(4, 3, np.float32, points)) - want)**2))
+    ours, paper = (np.sqrt(np.mean((winograd_steps.conv(x, w, g, 4, winograd_matrices.arrays(4, 3, np.float32, points)) - want)**2))
                    for points in (None, (0, 1, -1, 2, -2)))
     assert ours < paper
 
@@ -234,7 +234,7 @@ def test_many_blocks_splits_and_pieces(m):
                 for function, args, direction in ((kernels.conv2d, (x, w), "forward"), (kernels.conv2d_grad_input, (dy, w, x_shape), "grad_input"),
                                                   (kernels.conv2d_grad_weight, (dy, x, w_shape), "grad_weight")):
                     got, want = (function(*args, padding=1, algorithm=name) for name in (f"winograd{m}", "direct"))
-                    bound = 0 if m == 2 else winograd.error_bound(direction, args[0], args[1], g, m)
+                    bound = 0 if m == 2 else winograd_steps.error_bound(direction, args[0], args[1], g, m)
                     assert (np.abs(got - want) <= bound).all(), (x_shape, threads, direction)
     finally:
         kernels.set_num_threads(before)

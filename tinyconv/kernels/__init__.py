@@ -9,12 +9,13 @@ kernels and returns channels-last memory; float64, and everything under `use("pl
 | the seven loops                               | direct                              |
 | one channel at a time                         | depthwise                           |
 | one pixel at a time: a matrix product         | pointwise, gemm                     |
-| copied windows, then a matrix product         | im2col                              |
-| tiles with fewer products                     | winograd                            |
+| copied windows, then a matrix product         | im2col (_loops)                     |
+| tiles with fewer products                     | winograd (_matrices, _steps, _transforms, _tiles) |
 | references: frequencies; seven for eight      | fft, strassen                       |
 | vectors, and sums kept in registers           | simd, tile, strip (_lower)          |
-| the fast loops made of them                   | indirect, stems, outer_products, planes |
-| windows without weights; per-channel scaling  | pool, norm, activations             |
+| the fast loops made of them                   | indirect (_scheme, _kernel), stems, outer_products, planes |
+| arguments laid down once                      | standing                            |
+| windows without weights; per-channel scaling  | pool (_kernels), norm (_loops, _kernels), activations |
 | the optimisers' steps; channels moved about    | steps, rows                         |
 | networks in integers, four rules of rounding  | integer (_kernels, _pointwise), codes, requantization |
 | products of bytes, and layers made of them    | byte_tile (_lower_bytes), byte_kernel, byte_planes, byte_conv |

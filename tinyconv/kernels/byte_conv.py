@@ -14,7 +14,8 @@ from . import byte_planes, layout, select, threads
 from ._jit import fast
 from .byte_kernel import convolve_bytes
 from .byte_tile import quads
-from .indirect import cut, padded_shape, seen, widened, windows
+from .indirect import padded_shape, widened, windows
+from .indirect_scheme import cut, seen
 from .simd import LANES
 from .tile import MR, NR
 

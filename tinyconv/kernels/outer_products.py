@@ -19,8 +19,9 @@ import numpy as np
 
 from . import layout, select, threads
 from ._jit import fast
-from .indirect import OPEN, pad, padded_shape, widened, windows
+from .indirect import pad, padded_shape, widened, windows
 from .simd import LANES
+from .standing import OPEN
 from .tile import MR, NR, NV, finish, outer, zeros
 
 BLOCK = 128             # pixels in a block, about

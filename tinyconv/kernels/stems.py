@@ -80,7 +80,7 @@ def build(HOP, SPAN):
 
 
 class Scheme:
-    """The pass as far as shapes tell, as `indirect.Scheme`: the same rooms, ready and run."""
+    """The pass as far as shapes tell, as `indirect_scheme.Scheme`: the same rooms, ready and run."""
 
     def __init__(self, g, count):
         pixels, hop, run, window = span(g.ow), g.sw * g.c, g.kw * g.c, g.kh * g.kw

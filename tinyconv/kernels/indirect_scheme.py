@@ -1,0 +1,130 @@
+"""How one pass of `indirect` is cut into tasks, and all that its kernel is told: worked out from shapes alone, once a geometry and thread count.
+
+    tasks      blocks of up to BLOCK tiles of MR pixels x groups x splits of the panels of filters, so that the busiest thread has the least to do
+    taps       those that see the picture at all; on small planes of many images a tile takes the same pixel of MR images (`worth`), since a
+               tap that sees padding for one of them does for all
+    scratch    weights in panels, a table of pixels and places a thread, partial sums, and room for copied rows where rows lie FAR numbers apart
+
+Read `indirect` first: it has the formula.
+"""
+from functools import lru_cache
+
+import numpy as np
+
+from . import select, standing, threads
+from .indirect_kernel import convolve, filter_rows, pack_panels
+from .simd import LANES
+from .standing import OPEN, PLACES
+from .tile import MR, NR
+
+DEEP = 128              # terms of a sum taken at once
+BLOCK = 8               # tiles of MR pixels in a task, at most
+FAR = 512               # rows so many numbers apart fall on the same few lines of the first cache: they are copied first, next to each other
+
+
+@lru_cache(maxsize=None)
+def cut(tiles, groups, panels, pieces):
+    """(tiles of pixels in a block, splits of the panels) that leave the busiest of the pieces the least to do; large blocks among equals.
+
+    >>> cut(1000, 1, 2, 2), cut(4, 1, 16, 2)
+    ((8, 1), (4, 2))
+    """
+    if tiles >= 8 * BLOCK * pieces:
+        return BLOCK, 1
+    best = None
+    for block in range(min(BLOCK, tiles), 0, -1):
+        blocks, splits = -(-tiles // block), 1
+        while True:
+            per, units = -(-panels // splits), blocks * groups * splits
+            if units <= 64 * pieces:
+                work = [min(block, tiles - unit // (groups * splits) * block) * max(0, min(panels, (unit % splits + 1) * per) - unit % splits * per)
+                        for unit in range(units)]
+                busiest = max(sum(work[i * units // pieces:(i + 1) * units // pieces]) for i in range(pieces))
+                if best is None or busiest < best[0]:
+                    best = busiest, block, splits
+            if splits >= panels:
+                break
+            splits = min(panels, 2 * splits)
+    return best[1:] if best else (1, 1)
+
+
+def seen(h, w, grid, step, offsets):
+    """The numbers of the taps that fall inside the picture for at least one pixel of the grid: on a 1x1 plane one of a padded 3x3."""
+    def touches(size, count, stride, offset):
+        return any(0 <= i * stride + offset < size for i in range(count))
+    return [t for t, (row, column) in enumerate(zip(*offsets)) if touches(h, grid[0], step[0], row) and touches(w, grid[1], step[1], column)]
+
+
+def worth(n, grid, step, offsets, h, wide):
+    """Are fewer tile rows multiplied if a tile takes the same pixel of MR images and leaves out the taps that see padding there?
+
+    >>> worth(64, (2, 2), (1, 1), ([-1, -1, 0, 0], [-1, 0, -1, 0]), 2, 2), worth(1, (2, 2), (1, 1), ([-1, 0], [-1, 0]), 2, 2)
+    (True, False)
+    """
+    if n < MR or grid[0] * grid[1] > 64:
+        return False
+    seen = sum(0 <= i * step[0] + row < h and 0 <= j * step[1] + column < wide
+               for i in range(grid[0]) for j in range(grid[1]) for row, column in zip(*offsets))
+    return -(-n // MR) * seen < 0.95 * -(-n * grid[0] * grid[1] // MR) * len(offsets[0])
+
+
+class Scheme:
+    """What one pass does, as far as shapes tell: scratch, cut of the work, tables of offsets. Made once a geometry and thread count.
+
+    x (N,H,W,C) and y (N,OH,OW,F) by their shapes; weights (groups, filters a group, step of groups, step of filters, offsets of terms,
+    offsets of taps) say where in w the numbers lie (`pack_panels`); grid (rows, columns) of pixels, step (vertical, horizontal),
+    offsets (rows, columns) a tap, origin and out_step of what is written: the formula at the top of the page.
+    """
+
+    def __init__(self, count, x_shape, y_shape, weights, grid, step, offsets, origin=(0, 0), out_step=(1, 1)):
+        (n, h, wide, c), (_, oh, ow, f), (groups, fg, step_g, step_f, terms, taps) = x_shape, y_shape, weights
+        used = seen(h, wide, grid, step, offsets)
+        taps, offsets = [taps[t] for t in used], tuple([o[t] for t in used] for o in offsets)
+        depth, pixels, panels = len(terms), n * grid[0] * grid[1], -(-fg // NR)
+        alike = worth(n, grid, step, offsets, h, wide)
+        if alike:
+            across = -(-n // (BLOCK * MR))
+            block, splits = -(-n // (across * MR)) * MR, 1
+            blocks = grid[0] * grid[1] * across
+            while splits < panels and blocks * groups * splits < 8 * count and blocks * groups * splits % count:
+                splits = min(panels, 2 * splits)
+        else:
+            tiles, splits = cut(-(-pixels // MR), groups, panels, count)
+            block = tiles * MR
+            blocks = -(-pixels // block)
+        pieces = self.pieces = min(count, blocks * groups * splits)
+        (row,), (column,) = offsets if len(taps) == 1 else ((-1,), (-1,))
+        lift = int(c % FAR == 0 and row >= 0 and column >= 0 and (grid[0] - 1) * step[0] + row < h and (grid[1] - 1) * step[1] + column < wide)
+        self.padded = any(at < 0 or (count - 1) * stride + at >= size for size, count, stride, places in
+                          ((h, grid[0], step[0], offsets[0]), (wide, grid[1], step[1], offsets[1])) for at in places)
+        self.sizes = groups * panels * len(taps) * depth * NR, pieces * block * NR, pieces * block * (c + LANES) * lift
+        self.panels = groups * panels
+        self.rooms = ((sum(self.sizes), np.float32), ((pieces, (len(taps) + 1) * block), np.int64))
+        self.packing = groups, fg, step_g, step_f, np.array(terms, np.int64), np.array(taps, np.int64), (
+            filter_rows(terms, taps) if step_f > 1 else np.zeros(0, np.int64))
+        rows, columns = (np.array(o, np.int64) for o in offsets)
+        self.rest = (np.zeros(depth, np.float32), pieces, block, int(alike), DEEP, lift, splits, groups, c, depth, f, n, *grid, *step, rows, columns,
+                     (rows * wide + columns) * c, h, wide, oh, ow, *origin, *out_step)
+        self.work = pixels * f * depth * len(taps) // 32
+
+    def ready(self, w):
+        """The scratch: w (flat, C-order) packed, tables, partial sums, room for copied rows. None if w is not finite where padding is multiplied by it."""
+        (floats, tables), (a, b, c), strange = (select.scratch(shape, kind) for shape, kind in self.rooms), self.sizes, np.zeros(1, np.int64)
+        packed = floats[:a].reshape(self.panels, -1)
+        threads.run(pack_panels, self.panels, w, packed, strange, *self.packing, work=a)
+        if strange[0] and self.padded:
+            return None
+        return floats[:a], tables, floats[a:a + b].reshape(self.pieces, -1), floats[a + b:a + b + c].reshape(self.pieces, -1)
+
+    def standing(self, memory, bias, g):
+        """The pass with all of this laid down: `standing.convolution`."""
+        packed, *tables = memory
+        arguments = packed, packed, bias, bias, 0, *OPEN, packed, *tables, *self.rest
+        return standing.convolution(convolve, self.pieces, arguments, PLACES, (g.n, g.h, g.w, g.c), (g.n, g.oh, g.ow, g.f), self.work)
+
+    def run(self, memory, x, bias, y, R=None, low=-np.inf, high=np.inf):
+        """The pass itself; all arrays flat or C-contiguous."""
+        packed, *tables = memory
+        low, high = OPEN if low == -np.inf and high == np.inf else (np.float32(low), np.float32(high))
+        threads.run(convolve, self.pieces, x.reshape(-1), packed, bias, bias if R is None else R.reshape(-1), int(R is not None), low, high,
+                    y.reshape(-1), *tables, *self.rest, work=self.work)
