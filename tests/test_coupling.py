@@ -167,10 +167,14 @@ CASES = {
     "two outputs": (lambda: Wired(lambda m, x: (m.a(x), m.c(m.b(m.a(x)))), a=conv(2, 5), b=conv(5, 4), c=conv(4, 3)),
                     (2, 3, 3), 4),
     # protected: nothing of these may go but what stands behind them
+    "neighbours that alone would be 0/0": (lambda: Wired(lambda m, x: m.c(m.b(F.local_response_norm(m.a(x), 3, k=0))), a=conv(2, 4),
+                                                         b=conv(4, 5), c=conv(5, 3)), (2, 3, 3), 5),
     "a softmax over channels": (lambda: Wired(lambda m, x: m.c(m.b(F.softmax(m.a(x), 1))), a=conv(2, 4), b=conv(4, 5),
                                             c=conv(5, 3)), (2, 3, 3), 5),
-    "neighbouring channels": (lambda: Wired(lambda m, x: m.c(m.b(F.local_response_norm(m.a(x), 3))), a=conv(2, 4), b=conv(4, 5),
-                                            c=conv(5, 3)), (2, 3, 3), 5),
+    "neighbouring channels": (lambda: Wired(lambda m, x: m.c(m.b(F.local_response_norm(m.a(x), 3, 0.5) + m.a(x))), a=conv(2, 6),
+                                            b=conv(6, 5), c=conv(5, 3)), (2, 3, 3), 6 + 5),
+    "neighbours in an even window": (lambda: Wired(lambda m, x: m.b(F.local_response_norm(F.relu(m.a(x)), 4, 2.0, 0.5, 0.1)),
+                                                   a=conv(2, 7), b=conv(7, 3)), (2, 3, 3), 7),
     "attention": (lambda: Wired(attention, a=conv(4, 4), b=conv(4, 5), head=lin(5, 3)), (4, 3, 3), 5),
     "mean over channels and pictures": (lambda: Wired(lambda m, x: m.b(m.a(x) * m.a(x).mean(axis=(0, 1))), a=conv(2, 6),
                                                       b=conv(6, 4)), (2, 4, 4), 0),
@@ -373,6 +377,27 @@ def test_shuffle_and_split_after_pruning():
     assert tc.cost.macs(again) < tc.cost.macs(small) < tc.cost.macs(g)
     assert sum(row.macs for row in tc.cost.summary(small).rows if row.kind == "take_channels") == 0
     assert "channel_shuffle" in {node.op for node in graph.remove_channels(g, []).nodes}
+
+
+@pytest.mark.small
+@pytest.mark.parametrize("name", ["neighbouring channels", "neighbours in an even window"])
+def test_neighbours_keep_their_distance(name):
+    """Pruned twice, a window still runs over the places there were at the start; if channels just moved up, they would get
+    neighbours that the masked network does not have.
+    """
+    def rows(h, *wanted):
+        own = {b.index: root for root, bound in graph.couple(h).groups.items() for b in bound if b[:2] == ("a.weight", 0)}
+        return [own[row] for row in wanted]
+    g, x = case(name)
+    twice = graph.remove_channels(g, rows(g, 1, 4))
+    twice = graph.remove_channels(twice, rows(twice, 1))                     # the channel that was number 2
+    near, = (node for node in twice.nodes if node.op == "local_response_norm")
+    moved_up = graph.Node(near.op, near.inputs, near.outputs, {k: v for k, v in near.attributes.items() if k != "places"}, near.module)
+    slip = twice.replace(nodes=tuple(moved_up if node is near else node for node in twice.nodes))
+    with tc.use("plain"):
+        expected = graph.run(graph.mask_channels(g, rows(g, 1, 2, 4)), x)
+        assert near.attributes["places"] == [i for i in range(len(g.array("a.weight"))) if i not in (1, 2, 4)]
+        assert np.array_equal(graph.run(twice, x), expected) and not np.allclose(graph.run(slip, x), expected, rtol=1e-3)
 
 
 @pytest.mark.small

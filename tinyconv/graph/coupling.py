@@ -288,6 +288,13 @@ def _along(c, node):
     return _mix(c, node) if node.attributes.get("axis", -1) % len(c.shapes[node.inputs[0]]) <= 1 else _keep(c, node)
 
 
+def _near(c, node):
+    """Local response normalisation: channels that are gone count as the 0 that they are masked to, and leave 0 behind, as long as k > 0
+    (with k = 0 they would be 0/0).
+    """
+    return _keep(c, node) if node.attributes["k"] > 0 else _mix(c, node)
+
+
 def _transpose(c, node):
     return _keep(c, node) if node.attributes["axes"][:2] == [0, 1] else _mix(c, node)
 
@@ -309,8 +316,7 @@ COUPLING = {
     **dict.fromkeys(("flatten", "reshape"), _flatten),
     **dict.fromkeys(("slice", "channel_shuffle", "take_channels"), _pick),
     "conv2d": _conv2d, "linear": _linear, "batch_norm": _batch_norm, "concat": _concat, "split": _split, "transpose": _transpose,
-    "matmul": _mix,
-    "local_response_norm": _mix,            # its window runs over neighbouring channels: removal changes who the neighbours are
+    "matmul": _mix, "local_response_norm": _near,
     **dict.fromkeys(LOSSES, _LOSS),
     **dict.fromkeys(("quantize", "dequantize", "qconv2d", "qlinear", "qadd", "qglobal_average_pool", "qmul", "qlook_up",
                      "qmax_pool2d", "qavg_pool2d"), _INTEGER),
