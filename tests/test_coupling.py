@@ -5,6 +5,8 @@ Every case runs at three ratios with randomly chosen groups. Under tc.use("plain
 masked channel adds w·0 to a sum whose order does not change. The fast kernels group the terms of a sum by how many there are,
 so there every operation is held to its own rounding bound, on the inputs that the masked network gives it.
 """
+import itertools
+
 import numpy as np
 import pytest
 import reduced
@@ -14,6 +16,7 @@ import tinyconv as tc
 from tinyconv import functional as F
 from tinyconv import formulas, graph, nn
 from tinyconv.apply import INTEGER, random_groups
+from tinyconv.apply._checks import SCOPES
 from tinyconv.formulas.geometry import conv2d_geometry
 from tinyconv.graph import removal
 from tinyconv.kernels import select
@@ -262,6 +265,28 @@ def test_removed_is_masked_bit_for_bit_and_costs_the_closed_form(name, ratio):
     assert all(min(shape, default=1) > 0 for shape in graph.shapes(small).values())
     assert set(small.arrays()) == set(g.arrays())
     assert all(set(a.ravel()) <= set(g.array(name).ravel()) for name, a in small.arrays().items())
+
+
+@pytest.mark.small
+@pytest.mark.parametrize("name", [name for name in CASES if 0 < CASES[name][2] < 30])
+def test_a_budget_is_maximal_however_channels_hang_together(name):
+    """MACs, parameters and bytes, both scopes, two budgets: kept; and with any one group that went given back, it would not be.
+    Every such network is built and counted.
+    """
+    g, _ = case(name)
+    coupling = graph.couple(g)
+
+    def counted(gone):
+        s = tc.cost.summary(graph.remove_channels(g, gone, coupling))
+        return tc.cost.Cost(s.macs, s.params, s.array_bytes)
+    scored = tc.apply.group_scores(g, "random", coupling=coupling)
+    least = counted(random_groups(coupling, 1.0, np.random.default_rng(0)))
+    for quantity, scope, share in itertools.product(tc.cost.Cost._fields, SCOPES, (0.3, 0.7)):
+        fewest, all_ = (getattr(one, quantity) for one in (least, counted([])))
+        budget = int(fewest + share * (all_ - fewest))
+        gone = tc.apply.chosen_groups(coupling, *scored, scope=scope, **{quantity: budget})
+        assert gone and getattr(counted(gone), quantity) <= budget
+        assert all(getattr(counted([root for root in gone if root != back]), quantity) > budget for back in gone)
 
 
 def bound(node, arguments, masked_terms):

@@ -9,7 +9,8 @@ response normalisation), after BatchNorm and activation. Invariant: removed(x) =
 """
 import numpy as np
 
-from .coupling import couple, folded, picked
+from .coupling import couple
+from .following import folded, picked
 from .structure import GraphError, Node
 
 
