@@ -17,7 +17,11 @@ def _full_rank(layer):
 
 
 def own_rank(layer, energy, ratio, seed):
-    """The rank one layer gets by energy or ratio; None: it stays whole."""
+    """The rank that one layer gets by itself: the least that keeps `energy` of ‖w‖², or round(ratio · full rank), at least 1.
+
+    energy, ratio   one of them, in (0, 1], the other None;  seed   of cp's random starts
+    Returns None where no chain both keeps the energy and saves MACs (cp alone is asked both).
+    """
     if ratio is not None:
         if layer.form != "tucker2":
             return max(1, round(ratio * _full_rank(layer)))
@@ -78,7 +82,13 @@ def _left(sigma):
 
 
 def shared_ranks(found, budget, total, scope, seed):
-    """weight name -> rank, so that the whole network costs at most `budget`."""
+    """weight name -> rank (None: whole), so that the whole network costs at most `budget` MACs for one picture.
+
+    found   weight name -> Layer;  total   what the network costs now
+    scope   "global": the sum of the layers' relative squared errors becomes small (compress.lowrank.share_budget); "uniform": every
+            layer gets the dearest choice within one fraction of its own MACs, the largest that fits
+    Errors: ValueError for a budget that rank 1, wherever that saves, would exceed.
+    """
     choices = {name: _choices(layer) for name, layer in found.items()}
     rest = total - sum(layer.macs for layer in found.values())
     least = rest + sum(int(costs.min()) for _, costs, _ in choices.values())
