@@ -9,6 +9,7 @@ from wired import Wired
 import tinyconv as tc
 from tinyconv import apply, cost, formulas, graph, nn
 from tinyconv import functional as F
+from tinyconv.apply._checks import SCOPES
 from tinyconv.compress import distill as pure_distill
 from tinyconv.compress import lowrank as pure_lowrank
 
@@ -88,6 +89,26 @@ def test_the_lowest_scores_go():
 
 @pytest.mark.small
 @pytest.mark.usefixtures("untouched")
+def test_ratios_of_single_layers_and_layers_that_stay(g):
+    """A dict prunes the families it names, each by its own fraction, and no other, whatever the scope; what is kept loses no filter,
+    nor does what is coupled to it, and a ratio or budget is met by the others.
+    """
+    _, _, families = apply.group_scores(g)
+    count = {family: families.count(family) for family in families}
+    for scope in SCOPES:
+        left = apply.group_scores(apply.prune(g, {families[0][0]: 0.5, families[-1][-1]: 0.25}, scope=scope))[2]
+        assert {f: left.count(f) for f in count} == {**count, families[0]: count[families[0]] - round(0.5 * count[families[0]]),
+                                                     families[-1]: count[families[-1]] - round(0.25 * count[families[-1]])}
+    stays = families[0][-1]
+    for arguments in (dict(ratio=0.5), dict(ratio=0.5, scope="uniform"), dict(macs=cost.macs(g) * 2 // 3)):
+        small = apply.prune(g, keep=[stays, "5.weight"], **arguments)
+        assert all(small.array(name).shape[0] == g.array(name).shape[0] for name in families[0]) and cost.macs(small) < cost.macs(g)
+        if arguments == dict(ratio=0.5):
+            assert groups_gone(g, small) == round(0.5 * (len(families) - count[families[0]]))
+
+
+@pytest.mark.small
+@pytest.mark.usefixtures("untouched")
 def test_random_control_follows_its_seed(g):
     """The same seed, the same network; another seed, another one; a Generator is taken; no seed is refused."""
     def kept(seed):
@@ -103,7 +124,7 @@ def measured(g):
 
 
 @pytest.mark.usefixtures("untouched")
-@pytest.mark.parametrize("scope", apply.pruning.SCOPES)
+@pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize("quantity", cost.Cost._fields)
 def test_a_budget_is_kept_and_maximal(g, quantity, scope):
     """Never exceeded; and whichever group of those that went is given back, it would be: every network with one group more is
@@ -168,6 +189,11 @@ def test_what_pruning_refuses(g):
     for message, arguments in (("ratio must lie", dict(ratio=1.0)), ("ratio must lie", dict(ratio=-0.1)),
                                ("ratio must lie", dict(ratio=float("nan"))),
                                ("would empty a layer: 1 more", dict(ratio=0.93)),
+                               (r"ratio\['0.0.weight'\] must lie in \[0, 1\), not 1.5", dict(ratio={"0.0.weight": 1.5})),
+                               ("ratio names '5.weight', 'stem', of which no filter may go", dict(ratio={"stem": 0.5, "5.weight": 0.5})),
+                               ("one fraction: 0.0.weight, 1.conv.2.weight go together",
+                                dict(ratio={"0.0.weight": 0.5, "1.conv.2.weight": 0.25})),
+                               ("keep must hold names of weights .0.0.weight, .*, not stem", dict(ratio=0.5, keep=["stem"])),
                                ("criterion must be", dict(ratio=0.5, criterion="taylor")),
                                ("scope must be", dict(ratio=0.5, scope="local")),
                                ("exactly one of ratio, macs, params, bytes, not none", {}),
@@ -179,8 +205,8 @@ def test_what_pruning_refuses(g):
                                ("bytes must be at least .* not -1", dict(bytes=-1, scope="uniform"))):
         with pytest.raises(ValueError, match=message):
             apply.prune(g, **arguments)
-    for arguments in (dict(macs="half"), dict(ratio="0.5"), dict(params=True), dict(bytes=[100])):
-        with pytest.raises(TypeError, match=f"{next(iter(arguments))} must be a number, not "):
+    for arguments in (dict(macs="half"), dict(ratio="0.5"), dict(params=True), dict(bytes=[100]), dict(ratio={"0.0.weight": None})):
+        with pytest.raises(TypeError, match=f"{next(iter(arguments))}.* must be a number, not "):
             apply.prune(g, **arguments)
     assert least > 100
     for transform in (apply.prune, apply.sparsify, apply.lowrank, apply.finetune, apply.quantize):
@@ -196,7 +222,7 @@ def test_sparsify_sets_exactly_so_many_weights_to_zero(g, sparsity):
     alone.
     """
     weights = [name for name, a in g.parameters.items() if a.ndim > 1]
-    for scope in apply.pruning.SCOPES:
+    for scope in SCOPES:
         h = apply.sparsify(g, sparsity, scope)
         zeros = {name: int((h.array(name) == 0).sum()) for name in weights}
         if scope == "global":

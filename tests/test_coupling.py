@@ -5,6 +5,8 @@ Every case runs at three ratios with randomly chosen groups. Under tc.use("plain
 masked channel adds w·0 to a sum whose order does not change. The fast kernels group the terms of a sum by how many there are,
 so there every operation is held to its own rounding bound, on the inputs that the masked network gives it.
 """
+import itertools
+
 import numpy as np
 import pytest
 import reduced
@@ -14,6 +16,7 @@ import tinyconv as tc
 from tinyconv import functional as F
 from tinyconv import formulas, graph, nn
 from tinyconv.apply import INTEGER, random_groups
+from tinyconv.apply._checks import SCOPES
 from tinyconv.formulas.geometry import conv2d_geometry
 from tinyconv.graph import removal
 from tinyconv.kernels import select
@@ -167,10 +170,14 @@ CASES = {
     "two outputs": (lambda: Wired(lambda m, x: (m.a(x), m.c(m.b(m.a(x)))), a=conv(2, 5), b=conv(5, 4), c=conv(4, 3)),
                     (2, 3, 3), 4),
     # protected: nothing of these may go but what stands behind them
+    "neighbours that alone would be 0/0": (lambda: Wired(lambda m, x: m.c(m.b(F.local_response_norm(m.a(x), 3, k=0))), a=conv(2, 4),
+                                                         b=conv(4, 5), c=conv(5, 3)), (2, 3, 3), 5),
     "a softmax over channels": (lambda: Wired(lambda m, x: m.c(m.b(F.softmax(m.a(x), 1))), a=conv(2, 4), b=conv(4, 5),
                                             c=conv(5, 3)), (2, 3, 3), 5),
-    "neighbouring channels": (lambda: Wired(lambda m, x: m.c(m.b(F.local_response_norm(m.a(x), 3))), a=conv(2, 4), b=conv(4, 5),
-                                            c=conv(5, 3)), (2, 3, 3), 5),
+    "neighbouring channels": (lambda: Wired(lambda m, x: m.c(m.b(F.local_response_norm(m.a(x), 3, 0.5) + m.a(x))), a=conv(2, 6),
+                                            b=conv(6, 5), c=conv(5, 3)), (2, 3, 3), 6 + 5),
+    "neighbours in an even window": (lambda: Wired(lambda m, x: m.b(F.local_response_norm(F.relu(m.a(x)), 4, 2.0, 0.5, 0.1)),
+                                                   a=conv(2, 7), b=conv(7, 3)), (2, 3, 3), 7),
     "attention": (lambda: Wired(attention, a=conv(4, 4), b=conv(4, 5), head=lin(5, 3)), (4, 3, 3), 5),
     "mean over channels and pictures": (lambda: Wired(lambda m, x: m.b(m.a(x) * m.a(x).mean(axis=(0, 1))), a=conv(2, 6),
                                                       b=conv(6, 4)), (2, 4, 4), 0),
@@ -258,6 +265,28 @@ def test_removed_is_masked_bit_for_bit_and_costs_the_closed_form(name, ratio):
     assert all(min(shape, default=1) > 0 for shape in graph.shapes(small).values())
     assert set(small.arrays()) == set(g.arrays())
     assert all(set(a.ravel()) <= set(g.array(name).ravel()) for name, a in small.arrays().items())
+
+
+@pytest.mark.small
+@pytest.mark.parametrize("name", [name for name in CASES if 0 < CASES[name][2] < 30])
+def test_a_budget_is_maximal_however_channels_hang_together(name):
+    """MACs, parameters and bytes, both scopes, two budgets: kept; and with any one group that went given back, it would not be.
+    Every such network is built and counted.
+    """
+    g, _ = case(name)
+    coupling = graph.couple(g)
+
+    def counted(gone):
+        s = tc.cost.summary(graph.remove_channels(g, gone, coupling))
+        return tc.cost.Cost(s.macs, s.params, s.array_bytes)
+    scored = tc.apply.group_scores(g, "random", coupling=coupling)
+    least = counted(random_groups(coupling, 1.0, np.random.default_rng(0)))
+    for quantity, scope, share in itertools.product(tc.cost.Cost._fields, SCOPES, (0.3, 0.7)):
+        fewest, all_ = (getattr(one, quantity) for one in (least, counted([])))
+        budget = int(fewest + share * (all_ - fewest))
+        gone = tc.apply.chosen_groups(coupling, *scored, scope=scope, **{quantity: budget})
+        assert gone and getattr(counted(gone), quantity) <= budget
+        assert all(getattr(counted([root for root in gone if root != back]), quantity) > budget for back in gone)
 
 
 def bound(node, arguments, masked_terms):
@@ -373,6 +402,27 @@ def test_shuffle_and_split_after_pruning():
     assert tc.cost.macs(again) < tc.cost.macs(small) < tc.cost.macs(g)
     assert sum(row.macs for row in tc.cost.summary(small).rows if row.kind == "take_channels") == 0
     assert "channel_shuffle" in {node.op for node in graph.remove_channels(g, []).nodes}
+
+
+@pytest.mark.small
+@pytest.mark.parametrize("name", ["neighbouring channels", "neighbours in an even window"])
+def test_neighbours_keep_their_distance(name):
+    """Pruned twice, a window still runs over the places there were at the start; if channels just moved up, they would get
+    neighbours that the masked network does not have.
+    """
+    def rows(h, *wanted):
+        own = {b.index: root for root, bound in graph.couple(h).groups.items() for b in bound if b[:2] == ("a.weight", 0)}
+        return [own[row] for row in wanted]
+    g, x = case(name)
+    twice = graph.remove_channels(g, rows(g, 1, 4))
+    twice = graph.remove_channels(twice, rows(twice, 1))                     # the channel that was number 2
+    near, = (node for node in twice.nodes if node.op == "local_response_norm")
+    moved_up = graph.Node(near.op, near.inputs, near.outputs, {k: v for k, v in near.attributes.items() if k != "places"}, near.module)
+    slip = twice.replace(nodes=tuple(moved_up if node is near else node for node in twice.nodes))
+    with tc.use("plain"):
+        expected = graph.run(graph.mask_channels(g, rows(g, 1, 2, 4)), x)
+        assert near.attributes["places"] == [i for i in range(len(g.array("a.weight"))) if i not in (1, 2, 4)]
+        assert np.array_equal(graph.run(twice, x), expected) and not np.allclose(graph.run(slip, x), expected, rtol=1e-3)
 
 
 @pytest.mark.small

@@ -128,7 +128,11 @@ def _trained(x, gamma, beta, mean, var, momentum, eps):
     return _normed(x, gamma, beta, m, v, eps), (1 - momentum) * mean + momentum * m, (1 - momentum) * var + momentum * unbiased
 
 
-def _lrn(x, n, alpha, beta, k):
+def _lrn(x, n, alpha, beta, k, places=None):
+    if places is not None:
+        wide = np.zeros((len(x), 9, *x.shape[2:]))
+        wide[:, places] = x
+        return _lrn(wide, n, alpha, beta, k)[:, places]
     y = np.empty_like(x)
     for c in range(x.shape[1]):
         near = x[:, max(0, c - n // 2):c + (n - 1) // 2 + 1]
@@ -280,6 +284,8 @@ _case("batch_norm", _r(1, 2, 3, 3), _r(2), _r(2), _r(2), _p(2), training=False, 
 for _n in (1, 2, 3, 4, 7):
     _case("local_response_norm", _r(2, 5, 2, 3), n=_n, alpha=0.5, beta=0.75, k=1.2,
           expected=lambda x, n=_n: _lrn(x, n, 0.5, 0.75, 1.2))
+    _case("local_response_norm", _r(2, 4, 2, 3), n=_n, alpha=0.5, beta=0.75, k=1.2, places=[1, 2, 5, 7],
+          expected=lambda x, n=_n: _lrn(x, n, 0.5, 0.75, 1.2, [1, 2, 5, 7]))
 _case("mul", _r(2, 3, 5, 7), _r(1, 3, 1, 1), expected=np.multiply)
 _case("softmax", _r(3, 4, 5, 3), axis=1, expected=lambda z: _softmax(z, 1))
 _case("log_softmax", _r(3, 4, 5, 3), axis=-1, expected=lambda z: np.log(_softmax(z, -1)))
@@ -594,6 +600,7 @@ def test_every_function_writes_json_attributes():
         F.fake_quantize(x, np.float32(0.5), np.int8(1))
         F.dropout(x, np.float32(0.5), True, rng)
         F.local_response_norm(x, two, np.float32(0.1))
+        F.local_response_norm(x, two, places=np.array([0, 1, 3, 7]))
         F.softmax(x, two)
         F.batch_norm(x, np.zeros(4), np.ones(4), momentum=np.float32(0.1))
         y = tc.Tensor(x)
@@ -601,7 +608,7 @@ def test_every_function_writes_json_attributes():
          y.transpose(0, two, 1, 3), y.flatten(two))
     finally:
         set_recorder(before)
-    assert len(seen) == 25
+    assert len(seen) == 26
     assert dict(seen)["take_channels"] == '{"indices": [0, 1]}' and ("slice", '{"index": [1, [1, 2, null]]}') in seen
 
 
@@ -633,6 +640,9 @@ def test_every_function_writes_json_attributes():
     (lambda x: F.batch_norm(x[:0], None, None, training=True), ValueError, "empty"),
     (lambda x: F.batch_norm(x[:1, :, :1, :1], None, None, training=True), ValueError, "more than one number a channel"),
     (lambda x: F.local_response_norm(x, 0), ValueError, "size of at least 1"),
+    (lambda x: F.local_response_norm(x, 3, places=[0, 1, 2]), ValueError, r"4 ascending places of channels, none below 0, not \[0, 1, 2\]"),
+    (lambda x: F.local_response_norm(x, 3, places=[0, 2, 2, 3]), ValueError, "ascending places"),
+    (lambda x: F.local_response_norm(x, 3, places=[-1, 0, 2, 3]), ValueError, "none below 0"),
     (lambda x: F.pad(x, [1, 2]), ValueError, r"padding \[left, right, top, bottom\]"),
     (lambda x: F.pad(x, 1, "mirror"), ValueError, "mode must be one of constant, reflect, replicate, circular, not 'mirror'"),
     (lambda x: F.pad(x, 6, "reflect"), ValueError, "too large for a plane of 6x6"),

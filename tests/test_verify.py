@@ -147,16 +147,31 @@ def test_every_block_has_a_line_and_right_gradients():
     assert "apart by" in exercising.right_gradients(Crooked)
 
 
-@pytest.mark.parametrize("name", ["alexnet_paper", "resnet_small", "shufflenet_v1_small", "mobilenet_v2_small"])
+REAL = {"alexnet_paper": 724_406_816, "resnet20": 40_551_040, "shufflenet_v1_small": 493_776, "mobilenet_v2": 300_774_272}
+
+
+@pytest.mark.parametrize("name", REAL)
 def test_a_network_pruned(name, monkeypatch):
-    """Its line: half of what can go is gone, the layers left execute the closed form, removed is masked at three ratios."""
+    """Its line: half the MACs of its real size and no less than 99 hundredths of that, which the layers left execute; reduced, removed
+    is masked at three ratios.
+    """
     monkeypatch.setattr(models, "NETWORKS", {name: models.NETWORKS[name]})
     row, = shrinking.pruned_lines(lambda text: None)
     assert row.equal and row.formula == row.executed and row.published == "bit for bit"
+    assert 0.49 * REAL[name] < row.formula <= REAL[name] // 2
 
 
 def test_pruning_that_goes_wrong_is_told(monkeypatch):
-    """A mask that misses a channel, and a count that is not what was built: each speaks up, by its size and its ratio."""
+    """A mask that misses a channel, and a count that is not what was built: each speaks up, by its size and its ratio; and at its real
+    size a formula that is one parameter off.
+    """
+    formula, table = shrinking.halved("resnet_small")
+    with monkeypatch.context() as changed:
+        changed.setattr(models, "NETWORKS", {"resnet_small": models.NETWORKS["resnet_small"]})
+        changed.setattr(shrinking, "_masked_lines", lambda name: "bit for bit")
+        for off in (0, 1):
+            changed.setattr(shrinking, "halved", lambda name: (formula._replace(params=formula.params + off), table))
+            assert [row.equal for row in shrinking.pruned_lines(lambda text: None)] == [not off]
     model, x, _ = exercising.reduced("resnet_small")
     g, x = shrinking.traced(model, x), x[:2]
     coupling, right = graph.couple(g), graph.mask_channels

@@ -127,9 +127,14 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=Fa
                  training=bool(training), **_clip(bounds))
 
 
-def local_response_norm(x, size, alpha=1e-4, beta=0.75, k=1.0):
-    """x_c / (k + alpha/size Σ x²)^beta over the `size` channels around c (AlexNet)."""
-    return apply("local_response_norm", x, n=int(size), alpha=float(alpha), beta=float(beta), k=float(k))
+def local_response_norm(x, size, alpha=1e-4, beta=0.75, k=1.0, places=None):
+    """x_c / (k + alpha/size Σ x²)^beta over the `size` channels around c (AlexNet).
+
+    places   where the channels of x stood before some were removed, ascending: what is missing between them counts as 0 (None:
+             all are there). Errors: ValueError for places that are not one for each channel, ascending from 0.
+    """
+    more = {} if places is None else {"places": _numbers(list(places))}
+    return apply("local_response_norm", x, n=int(size), alpha=float(alpha), beta=float(beta), k=float(k), **more)
 
 
 def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):

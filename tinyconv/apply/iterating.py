@@ -9,10 +9,10 @@ import numpy as np
 from ..compress import prune as pure
 from ..cost import macs as macs_of
 from ._checks import check_graph, layer_weights
+from .evidence import checked_data
 from .finetuning import finetune
-from .pruning import prune, sparsify
-from .scoring import checked_data
-from .sparsifying import with_masks
+from .pruning import prune
+from .sparsifying import sparsify, with_masks
 
 
 def prune_iteratively(g, images, labels, sparsity=None, macs=None, steps=4, epochs=1, schedule=pure.cubic_sparsity, criterion=None,

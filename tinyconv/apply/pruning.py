@@ -1,4 +1,4 @@
-"""Pruning carried through a network. `prune` removes coupled groups of channels, from every array; `sparsify` only zeroes.
+"""Pruning carried through a network: coupled groups of channels leave every array they run through. (Zeros alone: page `sparsifying`.)
 
 A group's score is the mean over its filters of the filter's score, each divided by the mean score of its layer, so that layers of
 different size can be ranked together (but for criteria that compare layers themselves; they all stand on page scoring); the random
@@ -11,10 +11,8 @@ from ..compress import prune as pure
 from ..cost import Remaining
 from ..graph import couple, remove_channels
 from . import scoring
-from ._checks import check_graph, layer_weights
+from ._checks import check_graph, check_scope, layer_weights
 from .scoring import CRITERIA
-
-SCOPES = ("global", "uniform")
 
 
 def group_scores(g, criterion="l1", seed=0, coupling=None, data=None):
@@ -66,14 +64,16 @@ def _never_empty(coupling, roots, order):
     return going
 
 
-def prune(g, ratio=None, criterion="l1", scope="global", macs=None, seed=0, params=None, bytes=None, data=None):
+def prune(g, ratio=None, criterion="l1", scope="global", macs=None, seed=0, params=None, bytes=None, data=None, keep=()):
     """A physically smaller Graph: the lowest-scoring coupled groups of channels are taken out of every array they run through.
 
-    ratio    the fraction of prunable groups that go, in [0, 1); exactly round(ratio · n) of them (of each family under "uniform")
+    ratio    the fraction of prunable groups that go, in [0, 1); exactly round(ratio · n) of them (of each family under "uniform").
+             Or a dict, weight name -> the fraction of its family; families that are not named stay whole
     macs, params, bytes   instead of ratio, one of them: a budget for MACs of a picture, trained numbers, or bytes of all arrays.
              Never exceeded, and maximal: with any one of the groups that went given back it would be (`chosen_groups`)
     criterion  a name of CRITERIA ("random" is the control, by `seed`);  scope  "global" or "uniform"
     data     (images, labels), for criteria that ask for gradients, inputs or an epoch
+    keep     names of weights all of whose filters stay, and with them what is coupled to these; the others are all that is counted
     Invariants: pruned(x) == masked(x); no layer is ever empty; kept numbers keep their bits. Errors: ValueError for a ratio or
     budget that cannot be met, unknown names; TypeError for one that is no number; GraphError for an operation that channels
     cannot be followed through.
@@ -86,15 +86,24 @@ def prune(g, ratio=None, criterion="l1", scope="global", macs=None, seed=0, para
     check_graph(g)
     check_target(ratio, dict(macs=macs, params=params, bytes=bytes), scope)
     coupling = couple(g)
-    scored = group_scores(g, criterion, seed, coupling, data)
+    scored = _without(g, keep, *group_scores(g, criterion, seed, coupling, data))
     return remove_channels(g, chosen_groups(coupling, *scored, ratio, scope, macs, params, bytes), coupling)
+
+
+def _without(g, keep, roots, scores, families):
+    """The groups that none of the weights `keep` has a filter in. Errors: ValueError for what is no weight of a layer."""
+    keep, weights = {keep} if isinstance(keep, str) else set(keep), layer_weights(g)
+    if not keep <= weights.keys():
+        raise ValueError(f"keep must hold names of weights ({', '.join(weights)}), not {', '.join(sorted(map(str, keep - weights.keys())))}")
+    free = [i for i, family in enumerate(families) if not keep & set(family)]
+    return roots[free], scores[free], [families[i] for i in free]
 
 
 def chosen_groups(coupling, roots, scores, families, ratio=None, scope="global", macs=None, params=None, bytes=None):
     """The groups that `prune` takes out: a list of roots, from the scores that `group_scores` (or anybody) gave them.
 
-    ratio   the first round(ratio · n) in the order of scores, of all or of each family, passing over those that a value cannot
-            do without
+    ratio   the first round(ratio · n) in the order of scores, of all or of each family (of those a dict names), passing over
+            those that a value cannot do without
     macs, params, bytes   the first in that order until the budget is kept; then those that fit are given back, from the last
             that went to the first. One pass is enough: giving back one makes the others dearer, never cheaper (page
             cost/remaining), so that what did not fit will not fit
@@ -127,32 +136,45 @@ def check_target(ratio, budgets, scope):
     """Refuse what no network can be pruned to. Errors: TypeError for what is no number; ValueError for an unknown scope, a ratio
     outside [0, 1), and unless exactly one of ratio and the budgets is given.
     """
-    if scope not in SCOPES:
-        raise ValueError(f"scope must be one of {', '.join(SCOPES)}, not {scope!r}")
+    check_scope(scope)
     given = {name: value for name, value in {"ratio": ratio, **budgets}.items() if value is not None}
     if len(given) != 1:
         said = " and ".join(f"{name}={value}" for name, value in given.items()) or "none"
         raise ValueError(f"give exactly one of ratio, {', '.join(budgets)}, not {said}")
-    (name, value), = given.items()
-    if not isinstance(value, (int, float, np.integer, np.floating)) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a number, not {value!r}")
-    if ratio is not None and not 0 <= ratio < 1:                                  # NaN is refused too
-        raise ValueError(f"ratio must lie in [0, 1), not {ratio}")
+    for name, value in {f"ratio[{key!r}]": each for key, each in ratio.items()}.items() if isinstance(ratio, dict) else given.items():
+        if not isinstance(value, (int, float, np.integer, np.floating)) or isinstance(value, bool):
+            raise TypeError(f"{name} must be a number, not {value!r}")
+        if ratio is not None and not 0 <= value < 1:                              # NaN is refused too
+            raise ValueError(f"{name} must lie in [0, 1), not {value}")
 
 
 def _by_ratio(going, families, ratio, scope):
     """The first round(ratio · n) of the order, of the whole or of each family."""
-    quota = {None: pure.exact_count(len(families), ratio)} if scope == "global" else \
-        {family: pure.exact_count(families.count(family), ratio) for family in dict.fromkeys(families)}
+    whole = scope == "global" and not isinstance(ratio, dict)
+    shares = _shares(families, ratio) if isinstance(ratio, dict) else dict.fromkeys(families, ratio)
+    quota = {None: pure.exact_count(len(families), ratio)} if whole else \
+        {family: pure.exact_count(families.count(family), share) for family, share in shares.items()}
     chosen = []
     for i in going:
-        family = None if scope == "global" else families[i]
+        family = None if whole else families[i]
         if quota[family]:
             quota[family] -= 1
             chosen.append(i)
     if any(quota.values()):
         raise ValueError(f"ratio {ratio} would empty a layer: {sum(quota.values())} more groups would have to go than can")
     return chosen
+
+
+def _shares(families, ratio):
+    """Family -> its fraction, 0 where none of its weights is named. Errors: ValueError for names in no family, or two fractions for one."""
+    strange = sorted(set(ratio) - {name for family in families for name in family})
+    if strange:
+        raise ValueError(f"ratio names {', '.join(map(repr, strange))}, of which no filter may go")
+    shares = {family: {ratio[name] for name in family if name in ratio} for family in families}
+    torn = next((family for family, found in shares.items() if len(found) > 1), None)
+    if torn:
+        raise ValueError(f"ratio must give coupled weights one fraction: {', '.join(name for name in torn if name in ratio)} go together")
+    return {family: next(iter(found), 0.0) for family, found in shares.items()}
 
 
 def _to_budget(coupling, going, quantity, budget):
@@ -171,21 +193,3 @@ def _to_budget(coupling, going, quantity, budget):
             left.move(root, 1)
             gone.remove(root)
     return gone
-
-
-def sparsify(g, sparsity, scope="global", criterion="magnitude", data=None, seed=0):
-    """A Graph of the same size with the weights of least score set to 0: exactly round(n · sparsity) of all weights of
-    convolution and linear layers together, or of each array under scope="uniform". Those that are 0 already go first.
-
-    criterion  a name of WEIGHT_CRITERIA; data, seed as for `prune`. Nothing gets smaller or faster by this; a sparse encoding may.
-    `finetune(…, keep_zeros=True)` trains the rest. Errors: ValueError for unknown names, a sparsity outside [0, 1], missing data.
-    """
-    check_graph(g)
-    if scope not in SCOPES:
-        raise ValueError(f"scope must be one of {', '.join(SCOPES)}, not {scope!r}")
-    pure.exact_count(0, sparsity)                                                 # a bad fraction is refused before scores are made
-    weights, table = layer_weights(g), scoring.weight_scores(g, criterion, data, seed)
-    below = np.nextafter(min(scores.min() for scores in table.values()), -np.inf)
-    scores = [np.where(w == 0, below, table[name]) for name, w in weights.items()]
-    masks = pure.mask_smallest_of_all(scores, sparsity) if scope == "global" else [pure.mask_smallest(s, sparsity) for s in scores]
-    return g.with_arrays({name: pure.masked(w, mask) for (name, w), mask in zip(weights.items(), masks)})

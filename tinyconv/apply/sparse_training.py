@@ -4,14 +4,12 @@
 Slimming is that on BatchNorm's γ, one number a channel, and then pruning by |γ| (Liu et al. 2017). Soft filter pruning sets the
 weakest filters to 0 after every epoch and trains on, zeros included: what was taken wrongly can come back (He et al. 2018).
 """
-import numpy as np
-
 from .. import optim, train
 from ..compress import prune as pure
 from ..graph import Network, couple
 from ._checks import check_graph, layer_weights
+from .evidence import checked_data
 from .pruning import _by_ratio, _never_empty, _order, group_scores, prune
-from .scoring import checked_data
 
 PENALTIES = ("l1", "group_lasso", "gamma")
 

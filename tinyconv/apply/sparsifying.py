@@ -1,4 +1,4 @@
-"""Single weights of a network set to 0 by more than a score: the N:M pattern, optimal brain surgeon, masks by name.
+"""Single weights of a network set to 0: by a score, in the N:M pattern, by optimal brain surgeon, by masks with names.
 
 The Graphs are as large as before; what the zeros are worth is for an encoding, or for hardware that reads 2:4, to say.
 """
@@ -6,8 +6,26 @@ import numpy as np
 
 from ..compress import prune as pure
 from ..graph import GraphError
-from ._checks import check_graph, layer_weights
-from .scoring import DAMPING, hessians
+from ._checks import check_graph, check_scope, layer_weights
+from .evidence import hessians
+from .scoring import DAMPING, weight_scores
+
+
+def sparsify(g, sparsity, scope="global", criterion="magnitude", data=None, seed=0):
+    """A Graph of the same size with the weights of least score set to 0: exactly round(n · sparsity) of all weights of
+    convolution and linear layers together, or of each array under scope="uniform". Those that are 0 already go first.
+
+    criterion  a name of WEIGHT_CRITERIA; data, seed as for `prune`. Nothing gets smaller or faster by this; a sparse encoding may.
+    `finetune(…, keep_zeros=True)` trains the rest. Errors: ValueError for unknown names, a sparsity outside [0, 1], missing data.
+    """
+    check_graph(g)
+    check_scope(scope)
+    pure.exact_count(0, sparsity)                                                 # a bad fraction is refused before scores are made
+    weights, table = layer_weights(g), weight_scores(g, criterion, data, seed)
+    below = np.nextafter(min(scores.min() for scores in table.values()), -np.inf)
+    scores = [np.where(w == 0, below, table[name]) for name, w in weights.items()]
+    masks = pure.mask_smallest_of_all(scores, sparsity) if scope == "global" else [pure.mask_smallest(s, sparsity) for s in scores]
+    return g.with_arrays({name: pure.masked(w, mask) for (name, w), mask in zip(weights.items(), masks)})
 
 
 def with_masks(g, masks):

@@ -1,7 +1,8 @@
 """Floor 4: the network as data. `trace` writes it down; a Graph runs, trains, is saved, and is what transforms take and give."""
-from .coupling import COUPLING, Coupling, couple
+from .coupling import Coupling, couple
 from .file import graph_as_json, graph_from_json, load, save, saved_bytes
 from .folding import fold_batch_norms
+from .following import COUPLING
 from .network import Network
 from .recording import TraceError
 from .removal import mask_channels, remove_channels

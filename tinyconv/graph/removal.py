@@ -3,12 +3,14 @@
 Removal slices every array along every axis that is bound to a channel, and lets the nodes follow: a depthwise convolution has
 fewer groups, a split smaller pieces, a shuffle becomes the explicit order of what remains (`take_channels`, 0 MACs). A mean over
 channels goes on dividing by as many as there were, and a maximum is never below the 0 of those that are gone (spatial attention
-asks for both). Masking multiplies the same channels by 0 at the inputs of their consumers (convolution and linear layers, folds
-over channels), after BatchNorm and activation. Invariant: removed(x) == masked(x).
+asks for both); local response normalisation remembers the places of the channels it still has, so that nobody gets new neighbours.
+Masking multiplies the same channels by 0 at the inputs of their consumers (convolution and linear layers, folds over channels, local
+response normalisation), after BatchNorm and activation. Invariant: removed(x) == masked(x).
 """
 import numpy as np
 
-from .coupling import couple, folded, picked
+from .coupling import couple
+from .following import folded, picked
 from .structure import GraphError, Node
 
 
@@ -43,6 +45,9 @@ def _following(c, node, kept):
             return [Node("take_channels", node.inputs, node.outputs, {"indices": left}, node.module)]
     elif node.op == "reshape":
         attributes["shape"] = [*attributes["shape"][:1], int(kept[node.outputs[0]].sum()), *attributes["shape"][2:]]
+    elif node.op == "local_response_norm":
+        places = attributes.get("places", range(len(before)))
+        attributes["places"] = [int(place) for place, stays in zip(places, before) if stays]
     elif 1 in folded(node, c.shapes[node.inputs[0]]) and node.op != "sum":
         return _fold_with_zeros(c, node)
     return [Node(node.op, node.inputs, node.outputs, attributes, node.module)]
@@ -81,12 +86,12 @@ def _consumes(c, node, x):
     """Does the node read value x across its channels? Depthwise convolutions carry channels on and do not."""
     if node.op == "conv2d":
         return not node.attributes.get("groups", 1) == len(c.ids[x]) > 1
-    return node.op == "linear" or 1 in folded(node, c.shapes[x])
+    return node.op in ("linear", "local_response_norm") or 1 in folded(node, c.shapes[x])
 
 
 def mask_channels(graph, gone, coupling=None):
     """A graph of the same size in which the channels of `gone` are multiplied by 0 where they are consumed: at the input of a
-    convolution, a linear layer, or a sum, mean or maximum over channels. What `remove_channels` must equal.
+    convolution, a linear layer, a local response normalisation, or a sum, mean or maximum over channels. What `remove_channels` must equal.
     """
     c = coupling or couple(graph)
     kept = _kept(c, gone)

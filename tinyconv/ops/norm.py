@@ -7,6 +7,9 @@ In training μ and σ² are the batch's, and the running ones move towards them 
 PyTorch); otherwise the running ones are used and the layer is one multiplication and one addition. The new running
 statistics are outputs 1 and 2: the operation itself stores nothing. `low` and `high` clip y on the way (a ReLU or ReLU6 behind it): the same
 numbers as two operations, in one pass over memory instead of two.
+
+Local response normalisation reads neighbouring channels. Where channels have been removed, `places` says where those that are left
+stood, ascending: what stood between them counts as 0, so that the result is that of the whole layer with these channels at 0.
 """
 import numpy as np
 
@@ -65,34 +68,39 @@ register("batch_norm", _batch_norm, _batch_norm_vjp, _batch_norm_shape, _batch_n
          runtime=("training",), updates=((1, 3), (2, 4)))
 
 
-def _lrn_shape(x, n, **attributes):
+def _lrn_shape(x, n, places=None, **attributes):
     if len(x) != 4 or n < 1:
         raise ValueError(f"local_response_norm takes (N,C,H,W) and a size of at least 1, not shape {tuple(x)} and size {n}")
+    if places is not None and (len(places) != x[1] or places[0] < 0 or any(a >= b for a, b in zip(places, places[1:]))):
+        raise ValueError(f"places must be {x[1]} ascending places of channels, none below 0, not {places}")
     return tuple(x)
 
 
-def _window_sum(s, n):
-    """Σ of s over the n channels around each, floor(n/2) before and ceil(n/2)-1 behind, what lies outside being 0."""
-    padded = np.pad(s, ((0, 0), (n // 2, (n - 1) // 2), (0, 0), (0, 0)))                                  # (N, C+n-1, H, W)
-    return sum(padded[:, i:i + s.shape[1]] for i in range(n))
+def _window_sum(s, before, behind, places=None):
+    """Σ of s over each channel, `before` ahead of it and `behind` after it, what lies outside being 0; `places`: top of the page."""
+    if places is not None:
+        wide = np.zeros((len(s), places[-1] + 1, *s.shape[2:]), s.dtype)
+        wide[:, places] = s
+        return _window_sum(wide, before, behind)[:, places]
+    padded = np.pad(s, ((0, 0), (before, behind), (0, 0), (0, 0)))                                        # (N, C+n-1, H, W)
+    return sum(padded[:, i:i + s.shape[1]] for i in range(before + behind + 1))
 
 
-def _lrn(x, n, alpha, beta, k):
-    """y_c = x_c / (k + α/n Σ_{c' near c} x_{c'}²)^β (Krizhevsky et al. 2012, section 3.3; α/n as PyTorch and Caffe)."""
-    _lrn_shape(x.shape, n)
-    s = k + _window_sum(x * x, n) * x.dtype.type(alpha / n)                                              # (N,C,H,W)
+def _lrn(x, n, alpha, beta, k, places=None):
+    """y_c = x_c / (k + α/n Σ_{c' near c} x_{c'}²)^β (Krizhevsky et al. 2012, section 3.3; α/n as PyTorch and Caffe).
+
+    Near are floor(n/2) channels before and ceil(n/2) - 1 behind.
+    """
+    _lrn_shape(x.shape, n, places)
+    s = k + _window_sum(x * x, n // 2, (n - 1) // 2, places) * x.dtype.type(alpha / n)                   # (N,C,H,W)
     power = s ** x.dtype.type(-beta)
-    return x * power, (x, s, power, n, alpha, beta)
+    return x * power, (x, s, power, n, alpha, beta, places)
 
 
 def _lrn_vjp(saved, dy):
     """dx_c = dy_c s_c^-β - 2αβ/n x_c Σ_{c' whose window holds c} dy_c' x_c' s_c'^(-β-1): the mirrored window."""
-    x, s, power, n, alpha, beta = saved
-    spread = dy * x * power / s
-    if n % 2 == 0:                                                       # an even window is not its own mirror image
-        spread = _window_sum(np.pad(spread, ((0, 0), (0, 1), (0, 0), (0, 0))), n)[:, 1:]
-    else:
-        spread = _window_sum(spread, n)
+    x, s, power, n, alpha, beta, places = saved
+    spread = _window_sum(dy * x * power / s, (n - 1) // 2, n // 2, places)
     return (dy * power - x.dtype.type(2 * alpha * beta / n) * x * spread,)
 
 

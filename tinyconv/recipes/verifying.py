@@ -8,14 +8,14 @@
     algorithms       steps of a table of convolutions: closed forms | each page's own loops on numbers that count
     layers, transforms   layers and networks made smaller: formula | the smaller one's layers run on ones
     networks at work, blocks   (--full) every network trains, and runs as a graph bit for bit; blocks have the right gradients
-    networks pruned  (--full) MACs of what is left, by formula | executed; without channels every network is itself, masked
+    networks pruned  (--full) half the MACs of every network, at its real size: by formula | the layers left, run on ones;
+                     reduced, it is itself masked, bit for bit
 
 Layers of equal sizes are run once. "fft" has no count: its transform is NumPy's. Without --full, networks above LIGHT
 multiply-adds are not executed, and say so.
 """
 import inspect
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from ..cost import execution
 from ..formulas import conv2d_geometry
 from . import exercising, shrinking
 from .lines import as_text, line
+from .on_ones import executed_rows, run_on_ones, with_padding
 
 LIGHT = 600_000_000
 # what the algorithms are counted on: strides, padding on one side, dilation, groups, depthwise, pointwise, a larger window
@@ -60,35 +61,15 @@ def printed(key, quantity):
     return rows
 
 
-def run_on_ones(found, progress):
-    """(job, padded) -> multiply-adds executed, for every layer of the tables once; threads share the jobs. See `_run`."""
-    jobs = {_run(job, padded): 0 for s in found for job in map(execution.job, s.rows) if job is not None for padded in (0, 1)}
-    todo = sorted(jobs, key=lambda item: -_size(item[0]))
-    with ThreadPoolExecutor(kernels.get_num_threads()) as pool:
-        for i, (item, executed) in enumerate(zip(todo, pool.map(lambda item: execution.run(*item), todo)), 1):
-            jobs[item] = executed
-            progress(f"layers run on ones: {i} of {len(todo)}")
-    return jobs
-
-
-def _run(job, padded):
-    """(job, whether its padding is to be filled): where there is none, both counts are one run."""
-    return job, bool(padded and isinstance(job, formulas.Conv2dGeometry) and (job.top or job.bottom or job.left or job.right))
-
-
-def _size(job):
-    return execution.padded_macs(job) if isinstance(job, formulas.Conv2dGeometry) else job[0] * job[1] * job[2]
-
-
 def _executed(s, jobs, convention):
     """(multiply-adds that the rows executed, is each row's its formula): None where they were not run, or a convention counts
     other operations too.
     """
-    rows = [(row, execution.job(row)) for row in s.under(convention).rows if row.macs]
-    if convention not in ("paper", "interior", "conv") or any(_run(job, True) not in jobs for _, job in rows):
+    s = s.under(convention)
+    if convention not in ("paper", "interior", "conv") or any(with_padding(execution.job(row), True) not in jobs for row in s.rows if row.macs):
         return None, True
-    found = [jobs[_run(job, convention != "interior")] for _, job in rows]
-    return sum(found), found == [row.macs for row, _ in rows]
+    rows = executed_rows(s, jobs, convention != "interior")
+    return sum(executed for _, executed in rows), all(row.macs == executed for row, executed in rows)
 
 
 def _named(key, convention=""):
