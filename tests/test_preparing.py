@@ -80,6 +80,7 @@ def test_the_arrays_of_an_integer_network_cannot_be_written_to(integers):
 def test_changed_constants_are_seen(integers, prepared):
     """Weights, biases and scales written to in place or given for one run, and arrays made writable again: always the result of what is there."""
     g, x = integers
+    x = x[:1]
     for name in g.buffers:
         other = g.array(name).copy()
         check_same(g, x)
@@ -93,13 +94,23 @@ def test_changed_constants_are_seen(integers, prepared):
     check_same(g, x)
     weight.setflags(write=False)
     check_same(g, x)
+
+
+def test_a_network_of_integers(integers, prepared):
+    """Its weights cannot be written to, nor those of its graph; new ones by load_state_dict can, and every change of them is seen."""
+    g, x = integers
     net = tc.Network(g).eval()
     first = net(x)
-    prepared.clear()
-    assert np.array_equal(net(x), first) and not prepared                    # its arrays can be written to: compared, equal
+    name = next(name for name in g.buffers if name.endswith("weight"))
+    assert not net._buffers[name].flags.writeable and net.graph.array(name) is net._buffers[name]
     net.load_state_dict({name: -a if a.dtype == np.int8 else a for name, a in net.state_dict().items()})
-    np.testing.assert_array_equal(net(x), plainly(net.graph, x))
-    assert prepared and not np.array_equal(net(x), first)
+    for _ in range(2):
+        np.testing.assert_array_equal(net(x), plainly(net.graph, x))
+        assert not np.array_equal(net(x), first)
+        prepared.clear()
+        net(x)
+        assert not prepared                                                  # compared with a copy, number by number: equal
+        net._buffers[name][0] = 5
 
 
 def test_the_last_run_is_kept_and_not_the_one_before(integers):
@@ -123,7 +134,7 @@ def test_threads_do_not_share_scratch(integers):
     expected, found = [plainly(g, x + i) for i in range(4)], {}
 
     def work(i):
-        found[i] = [tc.graph.run(g, x + i) for _ in range(20)]
+        found[i] = [tc.graph.run(g, x + i) for _ in range(5)]
     threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
     for thread in threads:
         thread.start()
