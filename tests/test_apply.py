@@ -849,11 +849,12 @@ def test_calibration_that_says_nothing_is_refused(g):
     bad[1, 0, 2, 2] = np.nan
     for images, message in ((x[:0], "at least one"), (None, "must be pictures"), ([], "at least one"),
                             (bad, "calibration: input is not finite"), (x * np.inf, "not finite"),
-                            (x[:, :1], r"must have shape \(N, 2, 6, 6\)"), (np.float32(1), "must be pictures")):
+                            (x[:, :1], r"must have shape \(N, 2, 6, 6\)"), (np.float32([1, 2]), "must be pictures"),
+                            (0 * x, "different pixels, not 0.0 everywhere"), (0 * x + 0.5, "different pixels, not 0.5 everywhere")):
         with pytest.raises(ValueError, match=message):
             apply.quantize(g, images)
     for message, arguments in (("rule must be", dict(rule="half up")), ("bits must be", dict(bits=9)),
-                               ("bits must be", dict(bits=1))):
+                               ("bits must be", dict(bits=1)), ("calibrator must be one of min-max, moving-average", dict(calibrator="max"))):
         with pytest.raises(ValueError, match=message):
             apply.quantize(g, x, **arguments)
     with pytest.raises(graph.GraphError, match="the network is quantized already"):
@@ -861,7 +862,7 @@ def test_calibration_that_says_nothing_is_refused(g):
     huge = tc.trace(nn.Sequential(nn.Linear(70_000, 1, rng=0)), (1, 70_000), check=False)
     huge = huge.with_arrays({"0.weight": np.ones((1, 70_000), np.float32)})
     with pytest.raises(ValueError, match="0/linear: the sums of linear could reach 2,2.*int32"):
-        apply.quantize(huge, np.ones((1, 70_000), np.float32))
+        apply.quantize(huge, np.float32([[1.0] + [0.5] * 69_999]))
 
 
 @pytest.mark.small
@@ -878,6 +879,36 @@ def test_ranges_come_from_all_batches(g):
     assert apply.calibrate(g, np.full((1, 2, 6, 6), 255, np.uint8))["input"] == (1.0, 1.0)
     means = apply.calibrate(g, x, batch_size=3, observe=tc.compress.quantize.observe_moving_average)
     assert means["input"] != whole["input"]
+
+
+def test_slip_integers_without_calibration(g):
+    """Ranges that somebody invented (here: those of pictures ten times fainter) saturate; without data there is no network at all."""
+    x = pictures(20, 2, 6, 6)
+    exact, off = graph.run(g, x), {}
+    for title, data in (("calibrated", x), ("invented", x / 10)):
+        made = apply.quantize(g, data)
+        off[title] = np.abs(graph.run(made, x) - exact).mean() / np.abs(exact).mean()
+    assert off["calibrated"] < 0.01 < 10 * off["calibrated"] < off["invented"], off
+    with pytest.raises(TypeError, match="calibration"):
+        apply.quantize(g)
+
+
+@pytest.mark.usefixtures("untouched")
+def test_every_calibrator_makes_an_integer_network(g):
+    """The scale of a value is that of the range which its calibrator finds in what was seen there; one far pixel, and they differ."""
+    x = pictures(40, 2, 6, 6)
+    x[3, 1, 2, 2] = 30.0
+    qt, scales = tc.compress.quantize, {}
+    samples = qt.samples_of(apply.calibrate(g, x, observe=qt.observe_histogram)["input"])
+    expected = {"min-max": (x.min(), x.max()), "percentile": qt.range_by_percentile(samples[0], 0.9999, samples[1]),
+                "mse": qt.range_by_mse(samples[0], 8, weights=samples[1]), "kl": qt.range_by_kl(samples[0], 8, weights=samples[1]),
+                "moving-average": apply.calibrate(g, x, 10, qt.observe_moving_average)["input"]}
+    assert expected.keys() == apply.CALIBRATORS.keys()
+    for name, (low, high) in expected.items():
+        made = apply.quantize(g, x, batch_size=10, calibrator=name).nodes[0].attributes
+        scales[name] = made["scale"], made["zero_point"]
+        assert scales[name] == tuple(v.item() for v in qt.affine(min(low, 0.0), max(high, 0.0)))
+    assert len(set(scales.values())) >= 4 and scales["moving-average"] < scales["min-max"]
 
 
 @pytest.mark.small

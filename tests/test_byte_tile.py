@@ -68,6 +68,21 @@ def test_products_of_bytes_by_every_way(way, monkeypatch):
                        np.zeros(10 * LANES, np.int32), n)
 
 
+@pytest.mark.small
+def test_pairs_saturated_in_16_bits_are_the_slip():
+    """vpmaddubsw: 211·71 + 171·107 = 33278 is 32767 there. The bytes of the test above would show it in every pair; 7 bits of weight would not."""
+    def pairs(u, s):
+        return (u.astype(int) * s.astype(int)).reshape(-1, 2).sum(1)
+
+    def saturated(u, s):
+        return np.clip(pairs(u, s), -2 ** 15, 2 ** 15 - 1)
+    u, s = np.uint8([211, 171]), np.int8([71, 107])
+    assert pairs(u, s) == 33278 and saturated(u, s) == 32767
+    most, ends = np.full(24, 255, np.uint8), (np.full(24, 127, np.int8), np.full(24, -128, np.int8))
+    assert all((saturated(most, end) != pairs(most, end)).all() for end in ends)
+    assert all((saturated(most, end // 2) == pairs(most, end // 2)).all() for end in ends)
+
+
 @pytest.mark.parametrize("n", [1, LANES - 1, LANES, 2 * LANES - 3, 2 * LANES])
 def test_codes_and_their_places(n):
     """Every rule; fewer filters than a vector, and more; a place left out; nothing written beyond."""

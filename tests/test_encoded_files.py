@@ -43,6 +43,12 @@ def test_an_encoded_network_is_the_same_network(encoding, tmp_path):
     assert (tmp_path / "again.safetensors").read_bytes() == path.read_bytes()
 
 
+def test_no_encoding_is_left_out():
+    """Every row of the table of encodings is among those whose files are measured above."""
+    ways = [way for given in WAYS for way in (given.values() if isinstance(given, dict) else [given]) if way]
+    assert {way if isinstance(way, str) else way[0] for way in ways} == {*tc.compress.encode.table.ENCODINGS, "smallest"}
+
+
 def test_the_length_is_a_sum():
     """Header + encoded weights + the other arrays as they are, added up by hand."""
     g = network()

@@ -148,6 +148,10 @@ def test_padding_is_the_zero_point():
     y = both_modes(lambda: integer.qlinear_conv(x, 0.1, 77, w, 0.1, 3, 5.0, -1, padding=3, dtype=np.int8))
     np.testing.assert_array_equal(y, both_modes(lambda: integer.qlinear_conv(framed, 0.1, 77, w, 0.1, 3, 5.0, -1, dtype=np.int8)))
     assert (y[:, :, 0] == -1).all()
+    framed[framed == 77] = 0                                                          # the slip: the code 0 stands for -7.7 here
+    framed[:, :, 3:6, 3:6] = x
+    slip = integer.qlinear_conv(framed, 0.1, 77, w, 0.1, 3, 5.0, -1, dtype=np.int8)
+    assert (slip[:, :, 3:5, 3:5] == y[:, :, 3:5, 3:5]).all() and (slip[:, :, 0] != -1).any()
 
 
 @pytest.mark.small

@@ -81,9 +81,11 @@ def codes_of(acc, scales, zero, dtype, rule):
 
 
 def near_boundaries(multiplier, zero, low, high):
-    """Sums within 2 of each place where the code changes: (code + 1/2 - Z) / M, but for "tflite", whose first rounding moves it by less than 1."""
+    """Sums within 2 of each place where the code changes: (code + 1/2 - Z) / M, but for "tflite", whose first rounding moves it by at most 2^30 / M0 <= 1:
+    so those within 3 are taken.
+    """
     boundary = [int((code + HALF - zero) / Fraction(float(multiplier))) for code in range(low - 2, high + 2)]
-    return [a for a in sorted({b + d for b in boundary for d in range(-2, 3)}) if abs(a) < 2 ** 29]
+    return [a for a in sorted({b + d for b in boundary for d in range(-3, 4)}) if abs(a) < 2 ** 29]
 
 
 def check_near_boundaries(rule, multiplier, dtype, place):

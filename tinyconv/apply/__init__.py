@@ -13,7 +13,8 @@ from .finetuning import finetune
 from .iterating import find_ticket, prune_iteratively
 from .low_rank import lowrank
 from .pruning import chosen_groups, group_scores, prune, random_groups
-from .quantization import INTEGER, calibrate, quantize
+from .quantization import INTEGER, quantize
+from .ranges import CALIBRATORS, calibrate
 from .rounding import adaround
 from .scoring import CRITERIA, WEIGHT_CRITERIA, weight_scores
 from .settling import settle
@@ -21,7 +22,7 @@ from .shortening import Block, blocks, remove_blocks
 from .sparse_training import slim, soft_prune, sparse_train
 from .sparsifying import n_of_m, obs_sparsify, sparsify, with_masks
 
-__all__ = ["Block", "CRITERIA", "INTEGER", "WEIGHT_CRITERIA", "adaround", "bit_grid", "blocks", "calibrate", "chosen_groups",
+__all__ = ["Block", "CALIBRATORS", "CRITERIA", "INTEGER", "WEIGHT_CRITERIA", "adaround", "bit_grid", "blocks", "calibrate", "chosen_groups",
            "distill", "fake_quantized", "find_ticket", "finetune", "group_scores", "hessian_times", "layer_bits",
            "layer_gradient", "lowrank", "n_of_m", "obs_sparsify", "prune", "prune_iteratively", "qat", "quantize",
            "random_groups", "remove_blocks", "search_bits", "sensitivity", "settle", "slim", "soft_prune", "sparse_train",

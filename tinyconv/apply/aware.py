@@ -18,15 +18,10 @@ from ..graph.folding import foldable
 from ..graph.structure import unused
 from ._checks import check_graph, layer_weights
 from .finetuning import tuned
-from .quantization import _fusions, calibrate
+from .quantization import _fusions
+from .ranges import ranges_of
 
 METHODS = ("lsq", "pact", "min-max")
-CALIBRATORS = {
-    "min-max": None,
-    "percentile": lambda samples, bits: pure.range_by_percentile(samples[0], 0.9999, samples[1]),
-    "mse": lambda samples, bits: pure.range_by_mse(samples[0], bits, weights=samples[1]),
-    "kl": lambda samples, bits: pure.range_by_kl(samples[0], bits, weights=samples[1]),
-}
 FLOAT = 32
 LAYERS = ("conv2d", "linear", "add", "adaptive_avg_pool2d")
 
@@ -52,30 +47,6 @@ def layer_bits(g, bits, edge_bits=8):
         return {name: _checked_bits(bits.get(name, FLOAT), "bits") for name in names}
     _checked_bits(bits, "bits")
     return {name: max(bits, edge_bits) if name in (names[0], names[-1]) else bits for name in names}
-
-
-def ranges_of(g, calibration, points, calibrator="mse", batch_size=100):
-    """value -> (low, high) for `points`, value -> bits, from calibration pictures, by the calibrator named.
-
-    A value that never changes has no range to search: it gets the one that holds it. Errors: ValueError for an unknown
-    calibrator, and for pictures that are all one constant.
-    """
-    if calibrator not in CALIBRATORS:
-        raise ValueError(f"calibrator must be one of {', '.join(CALIBRATORS)}, not {calibrator!r}")
-    calibration = np.asarray(calibration)
-    if calibration.size and (calibration == calibration.flat[0]).all():
-        raise ValueError(f"calibration must be pictures with different pixels, not {calibration.flat[0]} everywhere: there is no "
-                         "range in them")
-    search = CALIBRATORS[calibrator]
-    seen = calibrate(g, calibration, batch_size, pure.observe_histogram if search else pure.observe_min_max)
-    found = {}
-    for name, bits in points.items():
-        if search is None:
-            found[name] = seen[name]
-            continue
-        samples = pure.samples_of(seen[name])
-        found[name] = search(samples, bits) if len(samples[0]) > 1 else (samples[0][0], samples[0][0])
-    return {name: (min(float(low), 0.0), max(float(high), 0.0)) for name, (low, high) in found.items()}
 
 
 class _Writer:
@@ -141,7 +112,7 @@ def fake_quantized(g, calibration, bits=8, activation_bits=8, method="min-max", 
                    batch_size=100):
     """The Graph whose weights and values pass through their codes: what its integer form computes, in floats, to run or train.
 
-    calibration      pictures (N,C,H,W), uint8 or float32;  calibrator: min-max, percentile, mse, kl, for the ranges of values
+    calibration      pictures (N,C,H,W), uint8 or float32;  calibrator: of `ranges`, for the ranges of values
     bits             of weights: 2-8, or 32 (float), or a dict weight -> bits;  activation_bits  of values: 2-8 or 32
     method           "min-max" (S from max|w| at every step, ranges a moving average), "lsq" (learned steps, which begin at those
                      of least squared error), "pact" (learned clips where values are not negative, else as min-max)

@@ -9,12 +9,12 @@ operation of the table: how it is written in integers, or why not.
 """
 import numpy as np
 
-from .. import train
 from ..compress import quantize as pure
-from ..graph import Graph, GraphError, Node, fold_batch_norms, run, shapes
+from ..graph import Graph, GraphError, Node, fold_batch_norms, shapes
 from ..graph.structure import unused
 from ..ops import LOSSES, TABLE
 from ._checks import check_graph
+from .ranges import ranges_of
 from .settling import settle
 
 RULES = ("onnx", "fp32", "tflite", "single")
@@ -42,9 +42,10 @@ class _Builder:
         return float(np.float32(scale)), int(zero_point)
 
     def buffer(self, name, array):
-        """Keep an array under a name that nothing else has."""
+        """Keep an array under a name that nothing else has: a copy that cannot be written to, so that packed weights stay right."""
         name = unused(name, self.taken | set(self.buffers))
-        self.buffers[name] = np.ascontiguousarray(array)
+        self.buffers[name] = np.array(array, order="C")
+        self.buffers[name].setflags(write=False)
         return name
 
 
@@ -196,35 +197,6 @@ INTEGER = {
 }
 
 
-def calibrate(g, images, batch_size=100, observe=pure.observe_min_max):
-    """name -> (min, max) of every value while calibration pictures run through the graph.
-
-    Errors: ValueError for no pictures, or values that are not finite (naming the value).
-    """
-    ranges = {}
-
-    def look(node, outputs):
-        for name, y in zip(node.outputs, outputs):
-            if isinstance(y, np.ndarray) and y.dtype.kind == "f":
-                ranges[name] = _observed(ranges.get(name), y, name, observe)
-    images = np.asarray(images)
-    if images.dtype.kind not in "fu" or images.ndim < 2 or len(images) < 1:
-        given = f"{images.dtype} of shape {images.shape}"
-        raise ValueError(f"calibration must be pictures, uint8 or floats, at least one, not {given}")
-    for at in range(0, len(images), batch_size):
-        x = train.as_batch(images[at:at + batch_size])
-        for name in g.inputs:
-            ranges[name] = _observed(ranges.get(name), x, name, observe)
-        run(g, x, each=look)
-    return ranges
-
-
-def _observed(seen, x, name, observe):
-    if not np.isfinite(x).all():
-        raise ValueError(f"calibration: {name} is not finite (NaN or infinity); look at the pictures and weights")
-    return observe(seen, x)
-
-
 def _fusions(g):
     """output of a layer -> the activation that becomes part of it: the only reader of a layer that can clip."""
     readers, fused = g.consumers(), {}
@@ -236,14 +208,15 @@ def _fusions(g):
     return fused
 
 
-def quantize(g, calibration, bits=8, per_channel=True, rule="onnx", batch_size=100):
+def quantize(g, calibration, bits=8, per_channel=True, rule="onnx", batch_size=100, calibrator="min-max"):
     """The network in integers: a Graph whose first node makes int8 codes, whose last makes floats, with integers all between.
 
     calibration  pictures (N,C,H,W), uint8 or float32: they fix the ranges of activations, which have 8 bits, affine
     bits         of the weights, 2-8 (stored as int8);  per_channel: a scale for each filter, else one for each weight
     rule         how sums are requantized: "onnx", "fp32", "tflite" or "single" (kernels/integer)
-    Errors: GraphError naming an operation that has no integer form and why; ValueError for calibration data that is empty, NaN
-    or of the wrong shape, and for weights and biases that could overflow the accumulator.
+    calibrator   how a range is taken from what was seen: min-max, moving-average, percentile, mse, kl (`ranges`)
+    Errors: GraphError naming an operation that has no integer form and why; ValueError for calibration data that is empty, constant,
+    NaN or of the wrong shape, and for weights and biases that could overflow the accumulator.
     """
     check_graph(g)
     if rule not in RULES:
@@ -255,7 +228,7 @@ def quantize(g, calibration, bits=8, per_channel=True, rule="onnx", batch_size=1
     for node in folded.nodes:
         if isinstance(INTEGER[node.op], str):
             raise GraphError(f"{node.outputs[0]}: {node.op} cannot be quantized: {INTEGER[node.op]}")
-    b = _Builder(folded, calibrate(folded, calibration, batch_size), bits, per_channel, rule, settled)
+    b = _Builder(folded, ranges_of(folded, calibration, None, calibrator, batch_size), bits, per_channel, rule, settled)
     (name,), (last,) = folded.inputs, folded.outputs
     codes = b.renamed[name] = unused(f"{name}/codes", b.taken)
     b.taken.add(codes)

@@ -2,6 +2,7 @@
 import numpy as np
 
 from ..nn import Module, Parameter
+from ..ops import TABLE
 from .runner import run
 from .structure import Graph
 
@@ -23,8 +24,10 @@ class Network(Module):
         self.structure, self.rng = graph, np.random.default_rng(rng)
         for name, array in graph.parameters.items():
             self._parameters[name] = Parameter(array.copy())
+        prepared_from = {name for node in graph.nodes if TABLE[node.op].prepare for name in node.values()}
         for name, array in graph.buffers.items():
             self._buffers[name] = array.copy()
+            self._buffers[name].setflags(write=name not in prepared_from)         # known unchanged, without a look (`preparing`)
 
     def forward(self, *inputs):
         """The graph on these inputs; in training, running statistics move."""
@@ -37,8 +40,9 @@ class Network(Module):
 
     @property
     def graph(self):
-        """The network as data, arrays copied."""
-        return self.structure.with_arrays(self.state_dict())
+        """The network as data, arrays copied (but for those that nobody can write to)."""
+        shared = {name: array for name, array in self._buffers.items() if not array.flags.writeable}
+        return self.structure.with_arrays({**self.state_dict(), **shared})
 
     def describe(self):
         return f"{len(self.structure.nodes)} operations, {sum(p.size for p in self._parameters.values())} parameters"

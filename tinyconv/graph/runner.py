@@ -1,11 +1,12 @@
 """Running a graph: each node's operation on the values named, in order. The oracle of every pass.
 
 On arrays nothing is recorded; on Tensors (or with Tensors among `values`) every node goes on the tape, so that a graph trains.
-`shapes` is the same walk on shapes alone.
+`shapes` is the same walk on shapes alone. What an operation prepares from its constants is kept in the graph (`preparing`).
 """
 import numpy as np
 
 from ..ops import apply, lookup
+from ..ops.dispatch import as_array, recorder
 from ..tensor import Tensor
 from .structure import GraphError
 
@@ -38,11 +39,16 @@ def run(graph, *inputs, training=False, rng=None, values=None, updates=None, eac
         known[name] = x
     taped = any(isinstance(v, Tensor) for v in known.values())
     given, new = {"training": training, "rng": rng}, {} if updates is None else updates
-    for node, finished in zip(graph.nodes, graph.finished):
+    ready = None if recorder() else graph.prepared
+    for number, (node, finished) in enumerate(zip(graph.nodes, graph.finished)):
         op = lookup(node.op)
         arguments = [known[v] if isinstance(v, str) else v for v in node.inputs]
         attributes = {**node.attributes, **{key: given[key] for key in op.runtime}} if op.runtime else node.attributes
-        results = apply(node.op, *arguments, **attributes) if taped else op.forward(*arguments, **attributes)[0]
+        if op.prepare is not None and ready is not None:
+            results = ready(number, op, [as_array(v) for v in arguments], attributes)
+            results = Tensor(results) if taped else results
+        else:
+            results = apply(node.op, *arguments, **attributes) if taped else op.forward(*arguments, **attributes)[0]
         results = results if isinstance(results, tuple) else (results,)
         known.update(zip(node.outputs, results))
         for source, target in op.updates if training else ():

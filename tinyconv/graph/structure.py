@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from ..ops import TABLE
+from .preparing import Prepared
 
 
 class GraphError(ValueError):
@@ -91,6 +92,11 @@ class Graph:
             if name not in kept:
                 names[i].append(name)
         return names
+
+    @cached_property
+    def prepared(self):
+        """Packed weights, kept from one run to the next."""
+        return Prepared()
 
     def fresh(self, name):
         """`name`, or the first of name_2, name_3, … that no value here has."""

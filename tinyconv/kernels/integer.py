@@ -31,8 +31,9 @@ from .integer_pointwise import (look_up, max_pool, qlinear_add, qlinear_average_
                                 table_of)
 from .requantization import FUSED, ONNX, RULES, float_multiplier, fusible, requantize_rows
 
-__all__ = ["RULES", "Prepared", "conv_integer", "dequantize_linear", "dynamic_quantize_linear", "look_up", "max_pool", "prepare_conv", "qlinear_add", "qlinear_average_pool", "qlinear_conv",
-           "qlinear_global_average_pool", "qlinear_matmul", "qlinear_mul", "quantize_linear", "run_conv", "table_of"]
+__all__ = ["RULES", "Prepared", "conv_integer", "dequantize_linear", "dynamic_quantize_linear", "look_up", "max_pool", "prepare_conv", "prepare_matmul",
+           "qlinear_add", "qlinear_average_pool", "qlinear_conv", "qlinear_global_average_pool", "qlinear_matmul", "qlinear_mul", "quantize_linear",
+           "run_conv", "run_matmul", "table_of"]
 
 
 class Prepared(NamedTuple):
@@ -42,7 +43,8 @@ class Prepared(NamedTuple):
     x_dtype: np.dtype
     dtype: np.dtype
     x_zero: int
-    weight: np.ndarray              # (F,C/G,KH,KW) int32, centred
+    weight: np.ndarray              # (F,C/G,KH,KW) codes, a copy; their zero points (F,) int32
+    w_zero: np.ndarray
     bias: np.ndarray                # (F,) int32
     multiplier: np.ndarray          # (F,) and shifts (F,): what the rule takes
     shift: np.ndarray
@@ -89,14 +91,16 @@ def prepare_conv(x_shape, x_dtype, x_scale, x_zero_point, w, w_scale, w_zero_poi
     """Check a quantized convolution and pack its weights: all that does not depend on the input codes. -> Prepared.
 
     Arguments, errors and meaning as `qlinear_conv`, with the input's shape and dtype in place of the input. Cost: a few passes
-    over the weights. Memory: 5 bytes a weight (panels filled up to 32 filters and 4 channels). One caller at a time may run it.
+    over the weights, which for a small picture is more than the multiplying. Memory: 2 bytes a weight (panels filled up to 32 filters and 4
+    channels). The weights are copied: later changes of w are not seen. One caller at a time may run it.
     """
     rule = _rule(rule)
     x_dtype = code_dtype(x_dtype, "x")
     dtype = x_dtype if dtype is None else code_dtype(dtype)
     g = conv2d_geometry(x_shape, code_array("w", w, 4).shape, stride, padding, dilation, groups)
     x_zero, zero = zero_point_of("x_zero_point", x_zero_point, x_dtype), zero_point_of("y_zero_point", y_zero_point, dtype)
-    weight = w.astype(np.int32) - zero_point_of("w_zero_point", w_zero_point, w.dtype, g.f)[:, None, None, None]
+    w_zero = zero_point_of("w_zero_point", w_zero_point, w.dtype, g.f)
+    weight = w.astype(np.int32) - w_zero[:, None, None, None]
     bias, low_high = _bias(bias, g.f), limits(dtype, q_min, q_max)
     reach = _reach(x_dtype, x_zero, weight, bias)
     scales = scale_of("x_scale", x_scale), scale_of("w_scale", w_scale, g.f), scale_of("y_scale", y_scale)
@@ -110,14 +114,14 @@ def prepare_conv(x_shape, x_dtype, x_scale, x_zero_point, w, w_scale, w_zero_poi
     numbers = number, float(zero), *low_high
     fast = byte_conv.Depthwise if g.is_depthwise else byte_conv.Dense
     run = fast(g, x_dtype, int(x_zero), weight, bias, multiplier, shift, numbers) if select.mode() == "fast" else None
-    return Prepared(g, x_dtype, dtype, int(x_zero), weight, bias, multiplier, shift, numbers, run)
+    return Prepared(g, x_dtype, dtype, int(x_zero), w.copy(), w_zero, bias, multiplier, shift, numbers, run)
 
 
 def _run_plain(p, x):
     """The same by the formula: accumulators of the whole output, then one rule for each."""
     g = p.geometry
-    acc, centred = np.zeros(g.y_shape, np.int32), np.zeros(g.f, np.int32)          # the weights' zero points are off already
-    loops.plain_conv(layout.nchw(x).astype(np.int32), p.weight, p.x_zero, centred, acc, g.sh, g.sw, g.top, g.left, g.dh, g.dw)
+    acc = np.zeros(g.y_shape, np.int32)
+    loops.plain_conv(layout.nchw(x).astype(np.int32), p.weight.astype(np.int32), p.x_zero, p.w_zero, acc, g.sh, g.sw, g.top, g.left, g.dh, g.dw)
     acc = layout.nhwc(acc + p.bias[:, None, None]).reshape(-1, g.f)                # (N,F,OH,OW) -> (N*OH*OW,F)
     out = np.empty(acc.shape, np.uint8)
     number, *rest = p.numbers
@@ -172,6 +176,23 @@ def conv_integer(x, x_zero_point, w, w_zero_point, stride=1, padding=0, dilation
     return acc
 
 
+def prepare_matmul(x_shape, x_dtype, x_scale, x_zero_point, w, w_scale, w_zero_point, y_scale, y_zero_point, bias=None, rule="onnx",
+                   dtype=None, q_min=None, q_max=None):
+    """Check a quantized linear layer and pack its weights, for inputs of x_shape (N,C): `prepare_conv` of images of one pixel. -> Prepared.
+
+    Errors: as `qlinear_matmul`.
+    """
+    if len(x_shape) != 2 or code_array("w", w, 2).shape[1] != x_shape[1]:
+        raise ValueError(f"x (N, C) and w (F, C) must have the same C, not shapes {tuple(x_shape)} and {w.shape}")
+    return prepare_conv((*x_shape, 1, 1), x_dtype, x_scale, x_zero_point, w[:, :, None, None], w_scale, w_zero_point, y_scale,
+                        y_zero_point, bias, rule=rule, dtype=dtype, q_min=q_min, q_max=q_max)
+
+
+def run_matmul(prepared, x):
+    """A prepared linear layer on one input: x (N,C) codes of the prepared shape and dtype -> (N,F) codes. Errors: as `run_conv`."""
+    return run_conv(prepared, code_array("x", x, 2)[:, :, None, None])[:, :, 0, 0]
+
+
 def qlinear_matmul(x, x_scale, x_zero_point, w, w_scale, w_zero_point, y_scale, y_zero_point, bias=None, rule="onnx", dtype=None,
                    q_min=None, q_max=None):
     """A linear layer of codes, x (N,C) and w (F,C) -> (N,F): the convolution of images of one pixel; all else as `qlinear_conv`.
@@ -181,9 +202,6 @@ def qlinear_matmul(x, x_scale, x_zero_point, w, w_scale, w_zero_point, y_scale, 
     >>> qlinear_matmul(np.array([[3, 1]], np.int8), 1.0, 0, np.array([[2, -1]], np.int8), 1.0, 0, 1.0, 0).tolist()
     [[5]]
     """
-    x, w = code_array("x", x, 2), code_array("w", w, 2)
-    if x.shape[1] != w.shape[1]:
-        raise ValueError(f"x (N, C) and w (F, C) must have the same C, not shapes {x.shape} and {w.shape}")
-    y = qlinear_conv(x[:, :, None, None], x_scale, x_zero_point, w[:, :, None, None], w_scale, w_zero_point, y_scale,
-                     y_zero_point, bias, rule=rule, dtype=dtype, q_min=q_min, q_max=q_max)
-    return y[:, :, 0, 0]
+    x = code_array("x", x, 2)
+    return run_matmul(prepare_matmul(x.shape, x.dtype, x_scale, x_zero_point, w, w_scale, w_zero_point, y_scale, y_zero_point, bias, rule,
+                                     dtype, q_min, q_max), x)

@@ -6,6 +6,8 @@ passes (Jacob et al. 2018, section 3; the saturated code included). The integer 
 codes; scales and zero points of activations are attributes, weights with one scale a filter and tables of functions are inputs.
 Requantization: kernels/integer.
 """
+from functools import partial
+
 import numpy as np
 
 from .. import kernels
@@ -33,12 +35,22 @@ def _dequantize(q, scale, zero_point):
     return kernels.integer.dequantize_linear(q, np.float32(scale), np.int8(zero_point)), None
 
 
-def _qconv2d(x, w, bias, w_scale, x_scale, x_zero_point, y_scale, y_zero_point, stride=1, padding=0, dilation=1, groups=1,
-             q_min=-128, q_max=127, rule="onnx"):
-    y = kernels.integer.qlinear_conv(x, np.float32(x_scale), np.int8(x_zero_point), w, w_scale, np.int8(0), np.float32(y_scale),
-                                     np.int8(y_zero_point), bias, stride, padding, dilation, groups, rule=rule, q_min=q_min,
-                                     q_max=q_max)
-    return y, None
+def _prepare_qconv2d(shape, dtype, w, bias, w_scale, x_scale, x_zero_point, y_scale, y_zero_point, stride=1, padding=0, dilation=1, groups=1,
+                     q_min=-128, q_max=127, rule="onnx"):
+    made = kernels.integer.prepare_conv(shape, dtype, np.float32(x_scale), np.int8(x_zero_point), w, w_scale, np.int8(0), np.float32(y_scale),
+                                        np.int8(y_zero_point), bias, stride, padding, dilation, groups, rule=rule, q_min=q_min, q_max=q_max)
+    return partial(kernels.integer.run_conv, made)
+
+
+def _prepare_qlinear(shape, dtype, w, bias, w_scale, x_scale, x_zero_point, y_scale, y_zero_point, q_min=-128, q_max=127, rule="onnx"):
+    made = kernels.integer.prepare_matmul(shape, dtype, np.float32(x_scale), np.int8(x_zero_point), w, w_scale, np.int8(0), np.float32(y_scale),
+                                          np.int8(y_zero_point), bias, rule=rule, q_min=q_min, q_max=q_max)
+    return partial(kernels.integer.run_matmul, made)
+
+
+def _at_once(prepare):
+    """The operation that is prepared for its very input and run on it."""
+    return lambda x, *constants, **attributes: (prepare(x.shape, x.dtype, *constants, **attributes)(x), None)
 
 
 def _qconv2d_shape(x, w, bias, w_scale, stride=1, padding=0, dilation=1, groups=1, **attributes):
@@ -47,12 +59,6 @@ def _qconv2d_shape(x, w, bias, w_scale, stride=1, padding=0, dilation=1, groups=
 
 def _qconv2d_counts(shapes, output, groups=1, **attributes):
     return conv._counts(shapes[:3], output, groups)
-
-
-def _qlinear(x, w, bias, w_scale, x_scale, x_zero_point, y_scale, y_zero_point, q_min=-128, q_max=127, rule="onnx"):
-    y = kernels.integer.qlinear_matmul(x, np.float32(x_scale), np.int8(x_zero_point), w, w_scale, np.int8(0), np.float32(y_scale),
-                                       np.int8(y_zero_point), bias, rule=rule, q_min=q_min, q_max=q_max)
-    return y, None
 
 
 def _qlinear_counts(shapes, output, **attributes):
@@ -111,8 +117,9 @@ def _each(**kinds):
 
 register("quantize", _quantize, None, same_shape, _each(special=1, additions=1, comparisons=2))
 register("dequantize", _dequantize, None, same_shape, _each(multiplications=1, additions=1))
-register("qconv2d", _qconv2d, None, _qconv2d_shape, _qconv2d_counts)
-register("qlinear", _qlinear, None, lambda x, w, *rest, **attributes: linalg._linear_shape(x, w), _qlinear_counts)
+register("qconv2d", _at_once(_prepare_qconv2d), None, _qconv2d_shape, _qconv2d_counts, prepare=_prepare_qconv2d)
+register("qlinear", _at_once(_prepare_qlinear), None, lambda x, w, *rest, **attributes: linalg._linear_shape(x, w), _qlinear_counts,
+         prepare=_prepare_qlinear)
 register("qadd", _qadd, None, _qadd_shape, _each(multiplications=2, additions=4, comparisons=2))
 register("qglobal_average_pool", _qaverage, None, lambda x, **attributes: (x[0], x[1], 1, 1),
          lambda shapes, output, **attributes: Counts(additions=size(shapes[0]), multiplications=size(output)))

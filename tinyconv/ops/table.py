@@ -10,6 +10,8 @@ written to a file. An operation holds no state: what changes with the mode or th
 and new running statistics go out as outputs (`updates` says which input each replaces).
 A gradient in the answer of `vjp` may be None (no gradient), an array, or a function of no argument that makes the array:
 it is called only if that input needs a gradient, so that the first layer never computes its dL/dx.
+An operation whose work on its constants is worth keeping (packing weights) may say how:
+    prepare(x_shape, x_dtype, *constants, **attributes) -> run;  run(x) == forward(x, *constants, **attributes)[0]
 """
 from dataclasses import dataclass
 from typing import Callable, NamedTuple, Optional
@@ -36,16 +38,17 @@ class Op:
     counts: Callable
     runtime: tuple = ()
     updates: tuple = ()
+    prepare: Optional[Callable] = None
 
 
 TABLE = {}
 
 
-def register(name, forward, vjp, shape, counts, runtime=(), updates=()):
+def register(name, forward, vjp, shape, counts, runtime=(), updates=(), prepare=None):
     """Put one operation into the table. Errors: ValueError if the name is taken."""
     if name in TABLE:
         raise ValueError(f"operation {name!r} is in the table already")
-    TABLE[name] = Op(name, forward, vjp, shape, counts, tuple(runtime), tuple(updates))
+    TABLE[name] = Op(name, forward, vjp, shape, counts, tuple(runtime), tuple(updates), prepare)
 
 
 def lookup(name):
