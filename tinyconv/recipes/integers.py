@@ -16,7 +16,7 @@ from . import ledgers
 from .study import Made, Recipe, file_name
 
 SMALL = {"V1": "mobilenet_v1_small", "V2": "mobilenet_v2_small", "ResNet": "resnet_small", "ShuffleNetV2": "shufflenet_v2_small"}
-LEARN, TUNE = 6, 2
+LEARN, TUNE, RATE = 5, 1, 0.02
 
 
 def calibration(bench, n=500):
@@ -27,7 +27,7 @@ def calibration(bench, n=500):
 def trained_with_codes(bench, made, name, bits, epochs, start, encoding="dense", **options):
     """Made after quantization-aware training with weights of so many bits, in integers."""
     epochs = bench.epochs(epochs)
-    g = apply.qat(made.g, bench.images, bench.labels, bits, epochs=epochs, calibration=start, label_smoothing=0.05, **bench.options, **options)
+    g = apply.qat(made.g, bench.images, bench.labels, bits, epochs=epochs, lr=RATE, calibration=start, label_smoothing=0.05, **bench.options, **options)
     return Made(name, apply.quantize(g, start), made.epochs + epochs, encoding)
 
 
@@ -63,7 +63,7 @@ def qat4(bench):
         whole = bench.trained(name)._replace(name=short)
         bits = apply.layer_bits(whole.g, 4)
         yield whole
-        yield bench.tune(whole, f"{short} longer", TUNE)
+        yield bench.tune(whole, f"{short} longer", TUNE, RATE)
         yield rounded(whole, f"{short} nearest", bits, start)
         yield Made(f"{short} AdaRound", apply.quantize(apply.adaround(whole.g, start[:64], bits)[0], start), whole.epochs, "dense")
         yield trained_with_codes(bench, whole, f"{short} QAT", bits, TUNE, start)
@@ -75,7 +75,7 @@ def vgg16_int8(bench):
     yield base
     pruned = bench.tune(Made("", apply.sparsify(base.g, 0.5), base.epochs), "pruned", TUNE, keep_zeros=True)
     yield pruned
-    longer = bench.tune(pruned, "pruned longer", TUNE, keep_zeros=True)
+    longer = bench.tune(pruned, "pruned longer", TUNE, RATE, keep_zeros=True)
     yield longer
     for bits, words in ((8, "int8"), (4, "4 bits")):
         yield trained_with_codes(bench, pruned, f"{words} QAT", bits, TUNE, start, "smallest", keep_zeros=True)

@@ -199,8 +199,9 @@ def measured(made, bench, out):
     g = graph.load(path).graph
     counted = cost.summary(g)
     kept = {node.inputs[1] for node in g.nodes if node.op in ("conv2d", "linear", "qconv2d", "qlinear")}
+    numbers = counted.params or sum(a.size for a in g.arrays().values())                    # an integer network's are all there are
     return {"network": made.name, "seed": bench.seed, "accuracy": train.accuracy(g, *bench.test), "epochs": made.epochs,
-            "params": counted.params, "weights": sum(int(np.count_nonzero(g.array(name))) for name in kept), "MACs": counted.macs,
+            "params": numbers, "weights": sum(int(np.count_nonzero(g.array(name))) for name in kept), "MACs": counted.macs,
             "file bytes": file_bytes}
 
 
