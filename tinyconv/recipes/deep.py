@@ -29,8 +29,8 @@ def sparse(bench, made, name, sparsity, epochs, criterion="magnitude", encoding=
 def shared(bench, made, name, values, epochs, encoding):
     """Made with the weights that `values` (a function (name, w)) gives, equal ones kept equal while it is trained."""
     g, epochs = apply.project(made.g, values), bench.epochs(epochs)
-    g = apply.train_projected(g, bench.images, bench.labels, apply.to_clusters(g), epochs=epochs, lr=0.005, label_smoothing=0.05,
-                              weight_decay=0.0, **bench.options)
+    options = {"lr": 0.005, "label_smoothing": 0.05, "weight_decay": 0.0, **bench.options}
+    g = apply.train_projected(g, bench.images, bench.labels, apply.to_clusters(g), epochs=epochs, **options)
     return Made(name, g, made.epochs + epochs, encoding)
 
 

@@ -27,7 +27,8 @@ def calibration(bench, n=500):
 def trained_with_codes(bench, made, name, bits, epochs, start, encoding="dense", **options):
     """Made after quantization-aware training with weights of so many bits, in integers."""
     epochs = bench.epochs(epochs)
-    g = apply.qat(made.g, bench.images, bench.labels, bits, epochs=epochs, lr=RATE, calibration=start, label_smoothing=0.05, **bench.options, **options)
+    options = {"label_smoothing": 0.05, **bench.options, **options}
+    g = apply.qat(made.g, bench.images, bench.labels, bits, epochs=epochs, lr=RATE, calibration=start, **options)
     return Made(name, apply.quantize(g, start), made.epochs + epochs, encoding)
 
 
