@@ -50,3 +50,18 @@ def test_sensitivities_and_table():
                           (lambda: tc.draw.sensitivities({"a": {8: 1}, "b": {4: 1}}), "the same choices of bits")):
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def test_ledger():
+    """A bar a stage, its parts end to end and as long as they are; sums, factors and claims behind them."""
+    stages = {"float": {"weights": 400, "rest": 100}, "int8": {"weights": 100, "rest": 60}, "same": {"weights": 400, "rest": 100}}
+    axes = tc.draw.ledger(stages, {"int8": 4}).axes[0]
+    assert [(bar.get_x(), bar.get_width()) for bar in axes.patches] == [(0, 400), (400, 100), (0, 100), (100, 60), (0, 400), (400, 100)]
+    assert [t.get_text() for t in axes.texts] == ["500", "160: 3.1 times smaller, claimed 4", "500: 1.0 times smaller"]
+    assert [t.get_text() for t in axes.get_yticklabels()] == list(stages) and axes.get_ylim()[0] > axes.get_ylim()[1]
+    for call, message in ((lambda: tc.draw.ledger({}), "at least one stage"),
+                          (lambda: tc.draw.ledger({"a": {"x": 1}, "b": {"y": 1}}), "the same parts"),
+                          (lambda: tc.draw.ledger({"a": {"x": -1}}), "none negative"),
+                          (lambda: tc.draw.ledger(stages, {"int4": 8}), "claimed must name stages")):
+        with pytest.raises(ValueError, match=message):
+            call()

@@ -274,6 +274,23 @@ def test_adaround_of_independent_inputs_is_rounding():
     assert np.array_equal(qt.adaround(w, scale, np.zeros((20, 20))), nearest)                # a channel that is never active
 
 
+@small
+def test_adaround_of_groups_is_each_by_itself():
+    """One call with a gram a group gives the codes of one call a group; a group whose inputs are always 0 gets the nearest."""
+    rng = np.random.default_rng(3)
+    w = rng.standard_normal((6, 2, 2))
+    grams = np.array([m @ m.T for m in rng.standard_normal((3, 4, 4))])
+    grams[1] = 0
+    scale = qt.symmetric(np.abs(w).max(axis=(1, 2)), 3)
+    alone = [qt.adaround(*part, 3, steps=60) for part in zip(np.split(w, 3), np.split(scale, 3), grams)]
+    together = qt.adaround(w, scale, grams, 3, steps=60)
+    assert np.array_equal(together, np.concatenate(alone)) and not np.array_equal(together, qt.quantize(w, scale, 0, -3, 3, axis=0))
+    assert np.array_equal(alone[1], qt.quantize(w[2:4], scale[2:4], 0, -3, 3, axis=0))
+    w_hat = qt.dequantize(together, scale, axis=0)
+    total = sum(qt.rounding_error(*part) for part in zip(np.split(w, 3), np.split(w_hat, 3), grams))
+    assert qt.rounding_error(w, w_hat, grams) == pytest.approx(total, rel=1e-12)
+
+
 # ---- LSQ, PACT -----------------------------------------------------------------------------------------------------------
 
 @small
@@ -346,6 +363,7 @@ def test_pact():
     (lambda: qt.absorb_high_bias([1.0], [1.0], [1.0], np.ones((2, 2)), [0.0]), ValueError, r"w2 \(F,C,…\)"),
     (lambda: qt.adaround(np.ones((2, 3)), 0.0, np.eye(3)), ValueError, "scale must be one positive number"),
     (lambda: qt.adaround(np.ones((2, 3)), 1.0, np.eye(2)), ValueError, r"gram must be \(3, 3\)"),
+    (lambda: qt.adaround(np.ones((4, 3)), 1.0, np.ones((3, 3, 3))), ValueError, r"with 4 a multiple of G, not shape \(3, 3, 3\)"),
     (lambda: qt.lsq(np.ones((2, 3)), np.array([0.0]), -2, 1), ValueError, r"scale must be one positive number \(1,\)"),
     (lambda: qt.lsq(np.ones((2, 3)), np.ones(3), -2, 1), ValueError, r"one an index of axis 0 of \(2, 3\)"),
     (lambda: qt.lsq_start(np.ones(2), 0), ValueError, "q_max must be at least 1"),

@@ -281,6 +281,21 @@ def test_adaround_lowers_the_objective_of_nearly_every_layer(real):
 
 
 @small
+def test_adaround_of_chosen_weights():
+    """bits as a dict: those named are rounded to as many, the others keep every bit; names that are no weights are refused."""
+    g = small_net()
+    first, second, *others = apply.layer_weights(g)
+    made, errors = apply.adaround(g, pictures(4, 2, 6, 6), {first: 2, second: 3, others[0]: 32}, steps=20)
+    folded = graph.fold_batch_norms(g)
+    assert list(errors) == [first, second] and all(np.array_equal(made.array(n), folded.array(n)) for n in others)
+    for name, most in ((first, 1), (second, 3)):
+        codes = apply.settle(made).codes(name)[0]
+        assert np.abs(codes).max() == most
+    with pytest.raises(ValueError, match="bits must name weights of layers, not nobody"):
+        apply.adaround(g, pictures(4, 2, 6, 6), {"nobody": 4})
+
+
+@small
 @pytest.mark.parametrize("groups, options", [(1, dict(padding=1)), (2, dict(stride=2)), (4, dict(padding=2, dilation=2))])
 def test_grams_are_the_error_of_the_layer(groups, options):
     """Σ δ G δᵀ is the mean squared change of the layer's output, counted over pixels and summed over filters, by convolution."""
@@ -288,7 +303,7 @@ def test_grams_are_the_error_of_the_layer(groups, options):
     x, off = rng.standard_normal((3, 4, 7, 6)), rng.standard_normal((4, 4 // groups, 3, 3))
     y = tc.kernels.conv2d(x, off, None, groups=groups, **options)
     made = apply.rounding.grams(x, off.shape, groups=groups, **options)
-    total = sum(qt.rounding_error(np.zeros_like(part), part, gram) for part, gram in zip(np.split(off, groups), made))
+    total = qt.rounding_error(np.zeros_like(off), off, made)
     assert total == pytest.approx((y ** 2).mean(axis=(0, 2, 3)).sum(), rel=1e-12)
 
 

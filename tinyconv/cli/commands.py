@@ -163,6 +163,13 @@ def _add_train(commands):
 COMPRESS = """recipes:
   vgg16          half of VGG-16's filters by L1          beside random filters, and the same size from scratch
   mobilenet      MobileNetV2 to half its MACs            beside the same; and as V1's teacher, beside V1 alone
+  int8           four networks in integers, no training  beside one scale a layer; wanted within 0.01 of float
+  qat4           4-bit weights, trained with the codes   beside the nearest codes, AdaRound; wanted within 0.02 of float
+  vgg16-int8     half of VGG-16's weights, then integers beside rounding without training, at 8 bits and at 4
+  mobilenet-int8 MobileNetV2 in 8 bits                   the file's factor beside the claimed 4
+  deep-compression  VGG-16: prune, share, Huffman        beside pruning alone and sharing alone in as few bytes; the ledger
+  mixed          bits by layer in the bytes of 3         beside 3 bits everywhere, and bits at random
+  binary         weights of one bit, and of three codes  beside no training, k-means, and a learned step
 
 examples:
   tinyconv compress --recipe vgg16 --quick

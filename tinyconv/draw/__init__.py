@@ -10,6 +10,7 @@
     graphs          arrows, network: expressions and networks
     layers          kernels, feature_maps, attention_maps, channel_dependency: filters, what they make of a picture, where
                     attention looks, and what an output can see
+    ledgers         ledger: bytes by part, stage by stage
     repeated        trials: one experiment with several seeds, its controls and its costs
     rooflines       roofline: layers under the limits of a machine
 
@@ -24,11 +25,12 @@ from .distributions import histograms
 from .flows import channel_flow
 from .graphs import arrows, network
 from .layers import attention_maps, channel_dependency, channel_paths, feature_maps, kernels
+from .ledgers import ledger
 from .repeated import trials
 from .rooflines import roofline
 
 __all__ = [
     "accuracy_against_cost", "arrows", "attention_maps", "bit_table", "channel_dependency", "channel_flow", "channel_paths",
-    "coupled_channels", "error_by_bits", "feature_maps", "finish", "histograms", "history", "kernels", "landscape", "network",
-    "panels", "pictures", "roofline", "save", "scale_search", "sensitivities", "shares", "staircase", "trials",
+    "coupled_channels", "error_by_bits", "feature_maps", "finish", "histograms", "history", "kernels", "landscape", "ledger",
+    "network", "panels", "pictures", "roofline", "save", "scale_search", "sensitivities", "shares", "staircase", "trials",
 ]

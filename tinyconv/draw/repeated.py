@@ -4,11 +4,12 @@ from statistics import fmean
 from .canvas import COLOURS, finish, panels
 
 
-def trials(accuracies, shares, controls=(), title="", names=("a network", "a control")):
+def trials(accuracies, shares, controls=(), title="", names=("a network", "a control"), whole=None):
     """Two panels, a line a network: the accuracy of each seed with a bar at the mean, and its costs as parts of the first one's.
 
     accuracies: name -> [accuracy of each seed]; shares: kind of cost -> {name: part of the first network's}; controls: names drawn
-    hollow and in another colour. Returns the figure. Errors: ValueError for a kind of cost that does not have the same names.
+    hollow and in another colour; whole: whose costs those are parts of, if not the first one's. Returns the figure.
+    Errors: ValueError for a kind of cost that does not have the same names.
 
     >>> figure = tc.draw.trials({"a": [0.5, 0.7], "b": [0.4]}, {"MACs": {"a": 1.0, "b": 0.5}}, controls={"b"})
     >>> [float(x) for x in figure.axes[0].lines[0].get_xdata()], [float(p.get_width()) for p in figure.axes[1].patches]
@@ -18,6 +19,7 @@ def trials(accuracies, shares, controls=(), title="", names=("a network", "a con
     if wrong or not accuracies or not shares:
         raise ValueError(f"shares must have a number for each of {', '.join(accuracies) or 'no network'}; wrong: "
                          f"{', '.join(wrong) or 'none'}")
+    whole = whole or f"{next(iter(accuracies))}'s"
     n, colours = len(accuracies), {False: COLOURS[0], True: COLOURS[1]}
     figure, (left, right) = panels(2, size=(5.6, 1.5 + 0.42 * n), sharey=True)
     for i, (name, values) in enumerate(accuracies.items()):
@@ -36,6 +38,6 @@ def trials(accuracies, shares, controls=(), title="", names=("a network", "a con
     left.set_yticks(range(n), list(accuracies))
     left.set_ylim(n - 0.5, -0.5)
     finish(left, title, "test accuracy (%); a dot a seed, the bar their mean")
-    finish(right, "", f"part of {next(iter(accuracies))}'s")
+    finish(right, "", f"part of {whole}")
     figure.legend(loc="outside lower center", ncols=2 + len(shares), frameon=False, fontsize=9)
     return figure

@@ -1,7 +1,7 @@
 """The recipes by name: `RECIPES`, and `recipe(name)`; study.run runs one."""
-from . import narrowing
+from . import deep, few_bits, integers, narrowing
 
-RECIPES = {one.name: one for page in (narrowing,) for one in page.RECIPES}
+RECIPES = {one.name: one for page in (narrowing, integers, deep, few_bits) for one in page.RECIPES}
 
 
 def recipe(name):

@@ -32,20 +32,29 @@ QUICK = (2000, 500)                                                             
 
 
 class Recipe(NamedTuple):
-    """`steps(bench)` yields Made, always the same names; `claims` are (network, control, "what the control is") by name."""
+    """`steps(bench)` yields Made, always the same names; `claims` are (network, control, "what the control is") by name.
+
+    near     (network, another, tolerance): its accuracy should be at most that far below the other's, with every seed
+    whole    a function of a network's name: the one whose costs its own are parts of (the first, if None)
+    report   a function (rows, out): more sentences about what was made, from the files in `out`, where it may draw
+    """
 
     name: str
     title: str
     steps: Callable
     claims: tuple
+    near: tuple = ()
+    whole: Callable | None = None
+    report: Callable | None = None
 
 
 class Made(NamedTuple):
-    """A network of a recipe, and how many epochs its weights have seen."""
+    """A network of a recipe, how many epochs its weights have seen, and how its arrays are written (graph.save's `encoding`)."""
 
     name: str
     g: graph.Graph
     epochs: int
+    encoding: object = None
 
 
 class Bench(NamedTuple):
@@ -162,10 +171,11 @@ def run(recipe, quick=False, folder=None, seeds=None, out=None, progress=True, s
         for made in recipe.steps(bench):
             rows.append(measured(made, bench, out))
             say(f"seed {seed}: {made.name}: accuracy {rows[-1]['accuracy']:.4f}   [{time.perf_counter() - begin:.0f} s]")
-    said, table = [*verdicts(rows, recipe.claims)], summary(rows)
+    said, table = [*verdicts(rows, recipe.claims), *closeness(rows, recipe.near)], summary(rows)
     paths = out / "results.csv", out / "figure.png"
     write_csv(paths[0], [{**row, "command": line} for row in rows])
     draw.save(figure(rows, recipe), paths[1])
+    said += recipe.report(rows, out) if recipe.report else []
     say("\n" + as_text(table, COLUMNS) + "\n\n" + "\n".join(said))
     if quick:
         say("these are quick numbers: they show that everything runs, and nothing else")
@@ -173,15 +183,25 @@ def run(recipe, quick=False, folder=None, seeds=None, out=None, progress=True, s
     return {"rows": rows, "table": table, "csv": paths[0], "figure": paths[1], "said": said}
 
 
+def file_name(name, seed):
+    """The file of a network and seed.
+
+    >>> file_name("L1, not tuned", 0)
+    'L1-not-tuned-0.safetensors'
+    """
+    return f"{name.replace(', ', '-').replace(' ', '-')}-{seed}.safetensors"
+
+
 def measured(made, bench, out):
     """A row: the network saved, loaded again, and what was loaded is what is measured."""
-    path = out / f"{made.name.replace(', ', '-').replace(' ', '-')}-{bench.seed}.safetensors"
-    file_bytes = graph.save(path, made.g)
+    path = out / file_name(made.name, bench.seed)
+    file_bytes = graph.save(path, made.g, made.encoding)
     g = graph.load(path).graph
     counted = cost.summary(g)
-    kept = {node.inputs[1] for node in g.nodes if node.op in ("conv2d", "linear")}
+    kept = {node.inputs[1] for node in g.nodes if node.op in ("conv2d", "linear", "qconv2d", "qlinear")}
+    numbers = counted.params or sum(a.size for a in g.arrays().values())                    # an integer network's are all there are
     return {"network": made.name, "seed": bench.seed, "accuracy": train.accuracy(g, *bench.test), "epochs": made.epochs,
-            "params": counted.params, "weights": sum(int(np.count_nonzero(g.array(name))) for name in kept), "MACs": counted.macs,
+            "params": numbers, "weights": sum(int(np.count_nonzero(g.array(name))) for name in kept), "MACs": counted.macs,
             "file bytes": file_bytes}
 
 
@@ -222,6 +242,21 @@ def verdicts(rows, claims):
                f"ahead with {won} of {n} seed{'s' * (n > 1)}{chance}")
 
 
+def closeness(rows, near):
+    """A sentence a pair: is the accuracy at most the tolerance below the other's, with every seed, and how far at the worst.
+
+    >>> rows = [{"network": n, "accuracy": a} for n, a in (("int8", 0.75), ("int8", 0.5), ("float", 0.75), ("float", 0.53125))]
+    >>> print(*closeness(rows, [("int8", "float", 0.01)]))
+    int8 is NOT within 0.01 of float: at worst -0.0312, in the mean of 2 seeds -0.0156
+    """
+    accuracy = by_network(rows, "accuracy")
+    for name, other, tolerance in near:
+        gained = [a - b for a, b in zip(accuracy[name], accuracy[other], strict=True)]
+        n, held = len(gained), min(gained) >= -tolerance - 1e-9                    # 1e-9: fractions of pictures are not exact
+        yield (f"{name} is {'within' if held else 'NOT within'} {tolerance:g} of {other}: at worst {min(gained):+.4f}, "
+               f"in the mean of {n} seed{'s' * (n > 1)} {statistics.fmean(gained):+.4f}")
+
+
 def write_csv(path, rows):
     """A line a row, written whole or not at all."""
     with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, newline="", encoding="utf-8") as file:
@@ -232,9 +267,11 @@ def write_csv(path, rows):
 
 
 def figure(rows, recipe):
-    """The accuracy of every network and seed, and what each costs beside the first."""
+    """The accuracy of every network and seed, and what each costs beside the first, or beside its own whole one."""
     rows = [row for row in rows if not row["network"].endswith(UNTUNED)]
-    costs = {"MACs": by_network(rows, "MACs"), "file bytes": by_network(rows, "file bytes"), "weights": by_network(rows, "weights")}
-    whole = {kind: next(iter(found.values()))[0] for kind, found in costs.items()}
-    shares = {kind: {name: statistics.fmean(v) / whole[kind] for name, v in found.items()} for kind, found in costs.items()}
-    return draw.trials(by_network(rows, "accuracy"), shares, {control for _, control, _ in recipe.claims}, recipe.title)
+    costs = {kind: {name: statistics.fmean(v) for name, v in by_network(rows, kind).items()} for kind in ("MACs", "file bytes", "weights")}
+    first = next(iter(costs["MACs"]))
+    whole = recipe.whole or (lambda name: first)
+    shares = {kind: {name: cost / found[whole(name)] for name, cost in found.items()} for kind, found in costs.items()}
+    return draw.trials(by_network(rows, "accuracy"), shares, {control for _, control, _ in recipe.claims}, recipe.title,
+                       whole=None if recipe.whole is None else "the float network's")

@@ -133,7 +133,14 @@ def _rounded(x, scale):
         raise TypeError(f"x must be float32 or float64, not {x.dtype}")
     if np.isnan(x).any():
         raise ValueError(f"x must not hold NaN, which has no code: {np.count_nonzero(np.isnan(x))} of {x.size} values are")
-    return np.rint(x / scale.astype(x.dtype))
+    steps = np.asarray(x / scale.astype(x.dtype))
+    return np.rint(steps, out=steps)
+
+
+def _clipped(x, scale, zero_point, q_min, q_max):
+    """q - Z of every x, clipped, in x's dtype, which holds codes of 8 bits exactly."""
+    steps = _rounded(x, scale)
+    return np.clip(steps, *((end - zero_point).astype(x.dtype) for end in (q_min, q_max)), out=steps)
 
 
 def quantize(x, scale, zero_point=0, q_min=-128, q_max=127, axis=None):
@@ -148,7 +155,7 @@ def quantize(x, scale, zero_point=0, q_min=-128, q_max=127, axis=None):
     """
     x = np.asarray(x)
     scale, zero_point = _parameters(x, scale, zero_point, q_min, q_max, axis)
-    codes = np.clip(_rounded(x, scale), q_min - zero_point, q_max - zero_point) + zero_point
+    codes = _clipped(x, scale, zero_point, q_min, q_max) + zero_point
     return codes.astype(np.uint8 if q_min >= 0 else np.int8)
 
 
@@ -177,8 +184,10 @@ def fake_quantize(x, scale, zero_point=0, q_min=-128, q_max=127, axis=None):
     """
     x = np.asarray(x)
     scale, zero_point = _parameters(x, scale, zero_point, q_min, q_max, axis)
-    steps = np.clip(_rounded(x, scale), q_min - zero_point, q_max - zero_point)             # q - Z
-    return (steps + 0).astype(x.dtype) * scale.astype(x.dtype)                              # + 0: no -0.0, as integers have none
+    steps = _clipped(x, scale, zero_point, q_min, q_max)                                    # q - Z
+    steps += 0                                                                              # no -0.0, as integers have none
+    steps *= scale.astype(x.dtype)
+    return steps[()]
 
 
 def straight_through(x, scale, zero_point=0, q_min=-128, q_max=127, axis=None):

@@ -19,34 +19,46 @@ ZETA, GAMMA = 1.1, -0.1
 
 
 def _checked(w, scale, gram, bits):
+    """w, and by group: w (G,M,K), step (G,M,1), gram (G,K,K), all float64, F = G M; the end codes."""
     w = finite(w, "w")
     flat = w.reshape(len(w), -1).astype(np.float64)
     step, gram = finite(scale, "scale").astype(np.float64), finite(gram, "gram").astype(np.float64)
     if step.size not in (1, len(w)) or (step <= 0).any():
         raise ValueError(f"scale must be one positive number, or {len(w)}, one a filter, not {scale}")
-    step = np.broadcast_to(step.reshape(-1, 1), (len(w), 1))
-    if gram.shape != (flat.shape[1],) * 2:
-        raise ValueError(f"gram must be {(flat.shape[1],) * 2}, E[x xᵀ] of what a filter sees, not shape {gram.shape}")
-    return w, flat, step, gram, code_range(bits, narrow=True)
+    k = flat.shape[1]
+    if gram.shape[-2:] != (k, k) or gram.ndim not in (2, 3) or (gram.ndim == 3 and (not len(gram) or len(w) % len(gram))):
+        raise ValueError(f"gram must be {(k, k)}, E[x xᵀ] of what a filter sees, or one for each of G groups of filters, "
+                         f"(G, {k}, {k}) with {len(w)} a multiple of G, not shape {gram.shape}")
+    gram = gram.reshape(-1, k, k)
+    step = np.broadcast_to(step.reshape(-1, 1), (len(w), 1)).reshape(len(gram), -1, 1)
+    return w, flat.reshape(len(gram), -1, k), step, gram, code_range(bits, narrow=True)
 
 
 def rounding_error(w, w_hat, gram):
     """Σ_f δ_f G δ_fᵀ, δ = ŵ - w: the mean squared change of the layer's output, summed over filters. A number, float64.
 
-    w, ŵ (F,…) of one shape, gram (K,K) = E[x xᵀ].
+    w, ŵ (F,…) of one shape, gram (K,K) = E[x xᵀ], or (G,K,K), one for each group of filters.
 
     >>> tc.compress.quantize.rounding_error(np.array([[1.0, 1.0]]), np.array([[1.5, 0.5]]), np.ones((2, 2)))
     0.0
     """
-    off = (np.asarray(w_hat, np.float64) - np.asarray(w, np.float64)).reshape(len(w), -1)
-    return float(((off @ np.asarray(gram, np.float64)) * off).sum())
+    gram = np.asarray(gram, np.float64)
+    gram = gram.reshape(-1, *gram.shape[-2:])                                                # (G,K,K)
+    off = (np.asarray(w_hat, np.float64) - np.asarray(w, np.float64)).reshape(len(gram), -1, gram.shape[-1])
+    return float(_errors(off, gram).sum())
+
+
+def _errors(off, gram):
+    """(G,) Σ δ G δᵀ of each group: off (G,M,K), gram (G,K,K)."""
+    return ((off @ gram) * off).sum(axis=(1, 2))
 
 
 def adaround(w, scale, gram, bits=4, steps=500, lr=0.02, weight=0.01):
     """Codes int8 of w's shape, each ⌊w/S⌋ or ⌊w/S⌋ + 1 within the narrow code range, for a low `rounding_error`.
 
-    w (F,…), scale a number or (F,), gram (K,K) = E[x xᵀ] (the layer of one group; others one call a group). `weight` is λ.
-    Invariant: rounding_error is never above that of the nearest codes. Cost: steps · F K² multiply-adds.
+    w (F,…), scale a number or (F,), gram (K,K) = E[x xᵀ], or (G,K,K) for a layer of G groups, F/G filters each, which are as
+    independent as if each were rounded by itself. `weight` is λ.
+    Invariant: no group's rounding_error is above that of the nearest codes. Cost: steps · F K² multiply-adds.
     Errors: ValueError for bits, a scale that is not positive, a gram of another shape, NaN.
 
     >>> tc.compress.quantize.adaround(np.array([[0.4, 0.4]]), 1.0, np.ones((2, 2)))        # nearest: 0, 0, and 0.8 is missing
@@ -55,28 +67,27 @@ def adaround(w, scale, gram, bits=4, steps=500, lr=0.02, weight=0.01):
     w, flat, step, gram, (q_min, q_max) = _checked(w, scale, gram, bits)
     floor = np.floor(flat / step)
     nearest = np.clip(np.rint(flat / step), q_min, q_max)
-    if rounding_error(flat, step * nearest, gram) < 1e-100:                       # inputs that are always 0: nothing to gain
-        return nearest.astype(np.int8).reshape(w.shape)
-    h = _relaxed(flat, step, floor, gram, (q_min, q_max), whole(steps, "steps", 0), lr, weight)
+    error = _errors(step * nearest - flat, gram)                                             # (G,)
+    h = _relaxed(flat, step, floor, gram, (q_min, q_max), whole(steps, "steps", 0), lr, weight, error)
     codes, low, high = (np.clip(floor + up, q_min, q_max) for up in (h > 0.5, 0, 1))
     codes = _turned(flat, step, codes, low, high, gram)
-    better = rounding_error(flat, step * codes, gram) <= rounding_error(flat, step * nearest, gram)
-    return (codes if better else nearest).astype(np.int8).reshape(w.shape)
+    better = (_errors(step * codes - flat, gram) <= error) & (error >= 1e-100)               # below: inputs that are always 0
+    return np.where(better[:, None, None], codes, nearest).astype(np.int8).reshape(w.shape)
 
 
-def _relaxed(w, step, floor, gram, limits, steps, lr, weight):
-    """h (F,K) after Adam on V: the derivative of δ G δᵀ is 2 δ G, times S where the code is not clipped, times dh/dV."""
+def _relaxed(w, step, floor, gram, limits, steps, lr, weight, error):
+    """h (G,M,K) after Adam on V: the derivative of δ G δᵀ is 2 δ G, times S where the code is not clipped, times dh/dV."""
     h = w / step - floor
     v = -np.log((ZETA - GAMMA) / (h - GAMMA) - 1)
     first, second = np.zeros_like(v), np.zeros_like(v)
-    whole_error = rounding_error(w, step * np.clip(np.rint(w / step), *limits), gram)
+    share = (w[0].size / np.maximum(error, 1e-100))[:, None, None]                           # each group's own part of the loss is 1
     for i in range(1, steps + 1):
         sigmoid = 1 / (1 + np.exp(-v))
         stretched = sigmoid * (ZETA - GAMMA) + GAMMA
         h = np.clip(stretched, 0.0, 1.0)
         codes = floor + h
         inside = (codes >= limits[0]) & (codes <= limits[1])
-        dh = 2 * ((step * np.clip(codes, *limits) - w) @ gram) * step * inside * (w.size / whole_error)
+        dh = 2 * ((step * np.clip(codes, *limits) - w) @ gram) * step * inside * share
         progress = (i / steps - 0.2) / 0.8
         if progress > 0:
             beta = 2 + 9 * (1 + np.cos(np.pi * progress))
@@ -93,11 +104,11 @@ def _turned(w, step, codes, low, high, gram):
 
     Turning weight k changes δ_k by t, and the objective by 2 t (δ G)_k + t² G_kk.
     """
-    codes, slope = codes.copy(), (step * codes - w) @ gram                        # (F,K): δ G
-    for k in range(w.shape[1]):
-        turn = step[:, 0] * (low[:, k] + high[:, k] - 2 * codes[:, k])
-        change = 2 * turn * slope[:, k] + turn * turn * gram[k, k]
+    codes, slope = codes.copy(), (step * codes - w) @ gram                        # (G,M,K): δ G
+    for k in range(w.shape[2]):
+        turn = step[..., 0] * (low[..., k] + high[..., k] - 2 * codes[..., k])    # (G,M)
+        change = 2 * turn * slope[..., k] + turn * turn * gram[:, k, k, None]
         turn = np.where(change < 0, turn, 0.0)
-        codes[:, k] += turn / step[:, 0]
-        slope += turn[:, None] * gram[k]
+        codes[..., k] += turn / step[..., 0]
+        slope += turn[..., None] * gram[:, None, k]
     return np.rint(codes)

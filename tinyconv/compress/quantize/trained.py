@@ -59,10 +59,13 @@ def lsq_gradient(x, scale, q_min, q_max, dy):
     step, axis = _step(scale, x)
     ratio = x / (step if axis is None else step.reshape(-1, *[1] * (x.ndim - 1))).astype(x.dtype)
     nearest = np.rint(ratio)
-    inside = (nearest >= q_min) & (nearest <= q_max)
-    slope = np.where(inside, nearest - ratio, np.clip(nearest, q_min, q_max))
-    total = (dy * slope).reshape(len(scale), -1).sum(axis=1) / np.sqrt(x.size / len(scale) * q_max)
-    return dy * inside, total.astype(np.asarray(scale).dtype)
+    slope = np.clip(nearest, q_min, q_max)
+    inside = slope == nearest
+    np.copyto(ratio, 0, where=~inside)
+    slope -= ratio                                                                # round(x/S) - x/S, or the end it was clipped to
+    slope *= dy
+    total = np.atleast_1d(slope.sum(axis=None if axis is None else tuple(range(1, x.ndim))))
+    return dy * inside, (total / np.sqrt(x.size / len(scale) * q_max)).astype(np.asarray(scale).dtype)
 
 
 def _clip_of(alpha):
