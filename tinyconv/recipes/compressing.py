@@ -1,7 +1,7 @@
 """The recipes by name: `RECIPES`, and `recipe(name)`; study.run runs one."""
-from . import narrowing
+from . import attending, distilling, factoring, narrowing, sparse
 
-RECIPES = {one.name: one for page in (narrowing,) for one in page.RECIPES}
+RECIPES = {one.name: one for page in (narrowing, factoring, sparse, attending, distilling) for one in page.RECIPES}
 
 
 def recipe(name):
