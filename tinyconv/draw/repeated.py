@@ -36,6 +36,6 @@ def trials(accuracies, shares, controls=(), title="", names=("a network", "a con
     left.set_yticks(range(n), list(accuracies))
     left.set_ylim(n - 0.5, -0.5)
     finish(left, title, "test accuracy (%); a dot a seed, the bar their mean")
-    finish(right, "", f"part of {next(iter(accuracies))}'s")
+    finish(right, "", f"cost; {next(iter(accuracies))} = 1")
     figure.legend(loc="outside lower center", ncols=2 + len(shares), frameon=False, fontsize=9)
     return figure

@@ -11,7 +11,7 @@ EPOCHS, TUNE = 6, 2
 
 
 def lowrank(bench):
-    """resnet_small to half its MACs."""
+    """resnet_small to half its MACs in spatial and in Tucker-2 factors, and the three controls."""
     base = bench.learn(bench.build("resnet_small"), "base", EPOCHS)
     yield base
     budget = cost.macs(base.g) // 2
