@@ -26,6 +26,7 @@ def trials(accuracies, shares, controls=(), title="", names=("a network", "a con
         left.plot([mean, mean], [i - 0.3, i + 0.3], color=colours[control], linewidth=2, alpha=0.6)
         left.scatter([100 * a for a in values], [i] * len(values), s=40, zorder=3, edgecolor=colours[control],
                      color="white" if control else colours[control])
+    right.set_axisbelow(True)
     for k, (kind, found) in enumerate(shares.items()):
         height = 0.8 / len(shares)
         at = [i + (k - (len(shares) - 1) / 2) * height for i in range(n)]

@@ -13,7 +13,7 @@ from ..compress.prune import shuffled_mask
 from .study import UNTUNED, Made, Recipe, redrawn
 
 SPARSITY, ROUNDS, SEARCH, EPOCHS = 0.9, 3, 2, 4
-RATIO, STRENGTH, TUNE = 0.5, 5e-3, 2
+RATIO, STRENGTH, TUNE = 0.5, 2e-3, 2
 
 
 def lottery(bench):
