@@ -7,12 +7,12 @@ distillation without a teacher comes to (Yuan et al. 2020). What the teacher's p
 from .. import apply
 from .study import Made, Recipe
 
-EPOCHS, RATE, WIDTH = 8, 0.05, 0.25                                                # the features' usual weights are made for this rate
+EPOCHS, RATE, WIDTH = 8, 0.15, 0.25
 METHODS = {                                                                        # name -> method, and options of apply.distill
     "KD": ("kd", {"temperature": 4.0}),
     "decoupled KD": ("decoupled", {"temperature": 4.0}),
     "hints": ("hints", {"layers": ["layer2"]}),
-    "attention maps": ("attention", {"layers": ["layer1", "layer2", "layer3"]}),
+    "attention maps": ("attention", {"layers": ["layer1", "layer2", "layer3"], "weight": 1000 * 0.05 / RATE}),      # made for rate 0.05
 }
 
 
