@@ -77,7 +77,7 @@ def _train(options):
 
 def _compress(options):
     from ..recipes import compressing, study
-    study.run(compressing.recipe(options.recipe), options.quick, options.data, options.seeds, options.out)
+    study.run(compressing.recipe(options.recipe), options.quick, options.data, options.seeds, options.out, threads=options.threads)
 
 
 def _verify(options):
@@ -163,6 +163,11 @@ def _add_train(commands):
 COMPRESS = """recipes:
   vgg16          half of VGG-16's filters by L1          beside random filters, and the same size from scratch
   mobilenet      MobileNetV2 to half its MACs            beside the same; and as V1's teacher, beside V1 alone
+  lowrank        ResNet in thin factors, half its MACs   beside one share for all layers, L1 pruning, and from scratch
+  lottery        a tenth of ResNet's weights, rewound    beside other values, and other places for the zeros
+  slimming       half of VGG-16's channels by γ          beside γ without the penalty, at random, and from scratch
+  attention      MobileNetV2 with SE, spatial, CBAM      beside none, and wider blocks of as many MACs
+  distill        a ResNet taught by a larger, four ways  beside the labels alone
   int8           four networks in integers, no training  beside one scale a layer; wanted within 0.01 of float
   qat4           4-bit weights, trained with the codes   beside the nearest codes, AdaRound; wanted within 0.02 of float
   vgg16-int8     half of VGG-16's weights, then integers beside rounding without training, at 8 bits and at 4
@@ -174,6 +179,7 @@ COMPRESS = """recipes:
 examples:
   tinyconv compress --recipe vgg16 --quick
   tinyconv compress --recipe vgg16 --data cifar-10-batches-bin --out vgg16-cifar10
+  tinyconv compress --recipe attention --threads 1            as the results in README were made
 """
 
 
@@ -189,6 +195,8 @@ def _add_compress(commands):
     add.add_argument("--quick", action="store_true", help="few pictures, one epoch each, one seed: to see that everything runs")
     add.add_argument("--data", metavar="DIR", help="folder of CIFAR-10, binary version (default: the embedded pictures of clothing)")
     add.add_argument("--seeds", type=int, metavar="N", help="how many (default 3, with --quick 1)")
+    add.add_argument("--threads", type=int, metavar="N",
+                     help="threads to compute with; another number may change the last bits (default: all cores)")
     add.add_argument("--out", metavar="DIR", help="folder for all that is written (default: the recipe's name)")
     add.set_defaults(run=_compress)
 

@@ -19,7 +19,7 @@ def trials(accuracies, shares, controls=(), title="", names=("a network", "a con
     if wrong or not accuracies or not shares:
         raise ValueError(f"shares must have a number for each of {', '.join(accuracies) or 'no network'}; wrong: "
                          f"{', '.join(wrong) or 'none'}")
-    whole = whole or f"{next(iter(accuracies))}'s"
+    whole = whole or next(iter(accuracies))
     n, colours = len(accuracies), {False: COLOURS[0], True: COLOURS[1]}
     figure, (left, right) = panels(2, size=(5.6, 1.5 + 0.42 * n), sharey=True)
     for i, (name, values) in enumerate(accuracies.items()):
@@ -28,6 +28,7 @@ def trials(accuracies, shares, controls=(), title="", names=("a network", "a con
         left.plot([mean, mean], [i - 0.3, i + 0.3], color=colours[control], linewidth=2, alpha=0.6)
         left.scatter([100 * a for a in values], [i] * len(values), s=40, zorder=3, edgecolor=colours[control],
                      color="white" if control else colours[control])
+    right.set_axisbelow(True)
     for k, (kind, found) in enumerate(shares.items()):
         height = 0.8 / len(shares)
         at = [i + (k - (len(shares) - 1) / 2) * height for i in range(n)]
@@ -38,6 +39,6 @@ def trials(accuracies, shares, controls=(), title="", names=("a network", "a con
     left.set_yticks(range(n), list(accuracies))
     left.set_ylim(n - 0.5, -0.5)
     finish(left, title, "test accuracy (%); a dot a seed, the bar their mean")
-    finish(right, "", f"part of {whole}")
+    finish(right, "", f"cost; {whole} = 1")
     figure.legend(loc="outside lower center", ncols=2 + len(shares), frameon=False, fontsize=9)
     return figure

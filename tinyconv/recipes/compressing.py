@@ -1,7 +1,8 @@
 """The recipes by name: `RECIPES`, and `recipe(name)`; study.run runs one."""
-from . import deep, few_bits, integers, narrowing
+from . import attending, deep, distilling, factoring, few_bits, integers, narrowing, sparse
 
-RECIPES = {one.name: one for page in (narrowing, integers, deep, few_bits) for one in page.RECIPES}
+PAGES = narrowing, factoring, sparse, attending, distilling, integers, deep, few_bits
+RECIPES = {one.name: one for page in PAGES for one in page.RECIPES}
 
 
 def recipe(name):

@@ -1,10 +1,27 @@
-"""Measuring networks side by side: milliseconds an image as medians of alternating runs, bytes as lengths of files on disk."""
+"""Measuring networks side by side: milliseconds an image as medians of alternating runs; how many threads compute meanwhile."""
+import contextlib
 import statistics
 import time
 
 import numpy as np
 
-from .. import graph, train
+from .. import graph, kernels, train
+
+
+@contextlib.contextmanager
+def threads_used(n=None):
+    """Inside, kernels use n threads (None: as many as they did). Errors: kernels.set_num_threads', for what is no number of them.
+
+    >>> with threads_used(1):
+    ...     tc.get_num_threads()
+    1
+    """
+    before = kernels.get_num_threads()
+    kernels.set_num_threads(before if n is None else n)
+    try:
+        yield
+    finally:
+        kernels.set_num_threads(before)
 
 
 def milliseconds_per_image(networks, images, rounds=7, batch=100):

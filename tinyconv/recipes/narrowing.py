@@ -6,7 +6,7 @@ random, and the network that came out, drawn anew and trained for as many epochs
 from .. import apply, cost
 from .study import UNTUNED, Made, Recipe
 
-TUNE = 4
+TUNE = 3
 
 
 def pruned_three_ways(bench, base, **budget):
@@ -37,7 +37,7 @@ def mobilenet(bench):
     base = bench.trained("mobilenet_v2_small")
     yield base
     yield from pruned_three_ways(bench, base, macs=cost.macs(base.g) // 2)
-    epochs = bench.epochs(14)
+    epochs = bench.epochs(6)
     student = bench.build("mobilenet_v1_small", width_mult=0.5)
     taught = apply.distill(student, base.g, bench.images, bench.labels, temperature=2.0, weight=0.7, epochs=epochs, lr=0.15, **bench.options)
     yield Made("V1 student", taught, epochs)

@@ -20,8 +20,9 @@ from typing import Callable, NamedTuple
 
 import numpy as np
 
-from .. import apply, cost, data, draw, graph, models, nn, train
+from .. import apply, cost, data, draw, graph, kernels, models, nn, train
 from .demo import as_text
+from .measuring import threads_used
 from .training import EPOCHS, augment
 
 UNTUNED = ", not tuned"                   # the end of the name of a network that is shown, but not drawn: it is far below the rest
@@ -70,9 +71,12 @@ class Bench(NamedTuple):
 
     @property
     def options(self):
-        """What every training shares: SGD, batches of 128 (quick: 32, for the sake of steps), pictures shifted and mirrored."""
+        """What every training shares: SGD, batches of 128 (quick: 32, for the sake of steps), pictures shifted and mirrored, labels
+        smoothed where a loss is not given.
+        """
         shift = 1 if self.embedded else 4                                          # 4 is what CIFAR-10's papers use
-        return dict(batch_size=32 if self.quick else 128, seed=self.seed, progress=self.progress, augment=partial(augment, shift=shift, flip=True))
+        return dict(batch_size=32 if self.quick else 128, seed=self.seed, progress=self.progress, label_smoothing=0.05,
+                    augment=partial(augment, shift=shift, flip=True))
 
     def epochs(self, n):
         """n, or 1 in the quick setting."""
@@ -80,13 +84,16 @@ class Bench(NamedTuple):
 
     def build(self, name, **options):
         """A network of `models` with this seed's weights, for these pictures: a Graph."""
-        model = models.network(name)(num_classes=10, in_channels=self.images.shape[1], rng=self.seed, **options)
+        return self.traced(models.network(name)(num_classes=10, in_channels=self.images.shape[1], rng=self.seed, **options))
+
+    def traced(self, model):
+        """A Module as a Graph that takes these pictures."""
         return graph.trace(model, (1, *self.images.shape[1:]))
 
     def tune(self, made, name, epochs, lr=0.03, **options):
         """Made trained on, under a new name; options: apply.finetune's."""
         epochs = self.epochs(epochs)
-        g = apply.finetune(made.g, self.images, self.labels, epochs=epochs, lr=lr, **{"label_smoothing": 0.05, **self.options, **options})
+        g = apply.finetune(made.g, self.images, self.labels, epochs=epochs, lr=lr, **self.options, **options)
         return Made(name, g, made.epochs + epochs)
 
     def learn(self, g, name, epochs, **options):
@@ -96,7 +103,7 @@ class Bench(NamedTuple):
     def trained(self, name, epochs=10):
         """The package's trained network, or, where there is none for these pictures, one of this seed."""
         if self.embedded and name in models.PRETRAINED:
-            return Made("base", graph.trace(models.pretrained(name), (1, *self.images.shape[1:])), EPOCHS[name])
+            return Made("base", self.traced(models.pretrained(name)), EPOCHS[name])
         return self.learn(self.build(name), "base", epochs)
 
     def again(self, made, name):
@@ -139,7 +146,7 @@ def pictures(folder=None, quick=False):
     return *sets[0], sets[1]
 
 
-def command(name, quick=False, folder=None, seeds=None):
+def command(name, quick=False, folder=None, seeds=None, threads=None):
     """The command line that makes a recipe's results; where they are written is no part of it.
 
     >>> command("vgg16", quick=True, folder="my pictures", seeds=2)
@@ -147,22 +154,33 @@ def command(name, quick=False, folder=None, seeds=None):
     """
     words = ["python -m tinyconv compress --recipe", name, *(["--quick"] if quick else [])]
     words += [] if folder is None else ["--data", shlex.quote(str(folder))]
-    return " ".join(words + ([] if seeds is None else ["--seeds", str(seeds)]))
+    return " ".join(words + [f"--{option} {n}" for option, n in (("seeds", seeds), ("threads", threads)) if n is not None])
 
 
-def run(recipe, quick=False, folder=None, seeds=None, out=None, progress=True, say=print, given=None):
+def run(recipe, quick=False, folder=None, seeds=None, out=None, progress=True, say=print, given=None, threads=None):
     """Run a recipe; returns {"rows": a dict a network and seed, "table": a dict a network, "csv": path, "figure": path, "said": verdicts}.
 
     quick    2,000 pictures, one epoch each, one seed: to see that everything runs;  folder  of CIFAR-10, binary version
     seeds    how many, 3 (quick: 1) if None: weights, order, augmentation, random choices
     out      the folder to write to (the recipe's name if None);  given  what `pictures` returns, instead of reading it
-    Errors: ValueError for seeds below 1, those of `pictures`, before anything is trained; OSError for a folder that cannot be written.
+    threads  to compute with, all cores if None: sums are added in another order by another number, and a training ends elsewhere
+    Errors: ValueError for seeds or threads below 1, those of `pictures`, before anything is trained; OSError for a folder that cannot
+    be written.
     """
     n = (1 if quick else 3) if seeds is None else seeds
     if n < 1:
         raise ValueError(f"seeds must be at least 1, not {n}")
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads must be at least 1, not {threads}")
+    with threads_used(threads):
+        return _run(recipe, quick, folder, n, out, progress, say, given)
+
+
+def _run(recipe, quick, folder, n, out, progress, say, given):
+    """`run`, with the threads as they should be."""
     images, labels, test = given or pictures(folder, quick)
-    line, begin, out = command(recipe.name, quick, folder, n), time.perf_counter(), Path(out or recipe.name)
+    line = command(recipe.name, quick, folder, n, kernels.get_num_threads())
+    begin, out = time.perf_counter(), Path(out or recipe.name)
     out.mkdir(parents=True, exist_ok=True)
     say(f"{recipe.title}\n{len(images):,} pictures to learn from, {len(test[0]):,} to test with, {n} seed{'s' * (n > 1)}")
     rows = []
@@ -226,6 +244,17 @@ def summary(rows):
             for name in spread]
 
 
+def compared(rows, claims):
+    """A dict a claim: network, control and what it is, both mean accuracies, their difference ahead, won of n seeds, beats."""
+    accuracy = by_network(rows, "accuracy")
+    for name, control, words in claims:
+        ours, others = accuracy[name], accuracy[control]
+        ahead = [a - b for a, b in zip(ours, others, strict=True)]
+        won, n = sum(d > 0 for d in ahead), len(ahead)
+        yield {"network": name, "control": control, "words": words, "accuracy": statistics.fmean(ours), "control's": statistics.fmean(others),
+               "ahead": statistics.fmean(ahead), "won": won, "n": n, "beats": won == n}
+
+
 def verdicts(rows, claims):
     """A sentence a claim: does the network beat its control, by how much, and with how many of the seeds.
 
@@ -233,12 +262,10 @@ def verdicts(rows, claims):
     >>> print(*verdicts(rows, [("half", "random", "random filters")]))
     half does not beat random filters: +0.1250, ahead with 1 of 2 seeds
     """
-    accuracy = by_network(rows, "accuracy")
-    for name, control, words in claims:
-        ahead = [a - b for a, b in zip(accuracy[name], accuracy[control], strict=True)]
-        won, n = sum(d > 0 for d in ahead), len(ahead)
-        chance = f" (chance alone: 1 time in {2 ** n})" if won == n else ""
-        yield (f"{name} {'beats' if won == n else 'does not beat'} {words}: {statistics.fmean(ahead):+.4f}, "
+    for claim in compared(rows, claims):
+        won, n = claim["won"], claim["n"]
+        chance = f" (chance alone: 1 time in {2 ** n})" if claim["beats"] else ""
+        yield (f"{claim['network']} {'beats' if claim['beats'] else 'does not beat'} {claim['words']}: {claim['ahead']:+.4f}, "
                f"ahead with {won} of {n} seed{'s' * (n > 1)}{chance}")
 
 
@@ -274,4 +301,4 @@ def figure(rows, recipe):
     whole = recipe.whole or (lambda name: first)
     shares = {kind: {name: cost / found[whole(name)] for name, cost in found.items()} for kind, found in costs.items()}
     return draw.trials(by_network(rows, "accuracy"), shares, {control for _, control, _ in recipe.claims}, recipe.title,
-                       whole=None if recipe.whole is None else "the float network's")
+                       whole=None if recipe.whole is None else "the float network")

@@ -20,6 +20,7 @@ import numpy as np
 
 from .. import data, kernels, models, train
 from ..io import write_safetensors
+from .measuring import threads_used
 
 DATA = ("fashion", "mnist", "cifar10", "shapes")
 LEAST = {"images": 1, "held_out": 0, "epochs": 1, "batch_size": 1, "shift": 0, "seed": 0, "threads": 1}
@@ -115,12 +116,8 @@ def run(s, out=None, progress=True, say=print):
     Same settings, machine, versions and thread count: the same file. Errors: as the parts'; a file that could not be written is
     told before the training, not after it.
     """
-    threads = kernels.get_num_threads()
-    kernels.set_num_threads(s.threads or threads)
-    try:
+    with threads_used(s.threads):
         return _run(s, out, progress, say)
-    finally:
-        kernels.set_num_threads(threads)
 
 
 def _run(s, out, progress, say):
