@@ -20,10 +20,10 @@ COLUMNS = (("stage", "{}"), ("nonzero", "{:,}"), ("entries", "{:,}"), ("differen
            ("additions", "{:,}"), ("bytes", "{:,}"), ("bits a weight", "{:.2f}"), ("times smaller", "{:.1f}"), ("claimed", "{}"))
 
 
-def sparse(bench, made, name, sparsity, epochs, **how):
+def sparse(bench, made, name, sparsity, epochs, encoding="relative", **how):
     """Made without that share of its weights, trained on with the zeros kept; how: sparsify's scope and criterion."""
     g = apply.sparsify(made.g, sparsity, seed=bench.seed, **how)
-    return bench.tune(Made(name, g, made.epochs), name, epochs, keep_zeros=True)._replace(encoding="relative")
+    return bench.tune(Made(name, g, made.epochs), name, epochs, keep_zeros=True)._replace(encoding=encoding)
 
 
 def shared(bench, made, name, values, epochs, encoding):
@@ -35,14 +35,15 @@ def shared(bench, made, name, values, epochs, encoding):
 
 
 def sparsity_for(g, file_bytes):
-    """The least sparsity, in steps of 1/512, whose file with a relative index is no longer than that (511/512 if none is).
+    """The least sparsity, in steps of 1/512, whose file is no longer than that (511/512 if none is).
 
-    The same of every layer: the smallest weights of all, so many, would leave layers with none, and the network cut through.
+    Each array in its shortest encoding: a relative index would consist of fillers. The same of every layer: so many of the smallest
+    weights of all would leave layers with none, and the network cut through.
     """
     low, high = 0, 511
     while low < high:
         middle = (low + high) // 2
-        fits = graph.saved_bytes(apply.sparsify(g, middle / 512, "uniform"), "relative") <= file_bytes
+        fits = graph.saved_bytes(apply.sparsify(g, middle / 512, "uniform"), "smallest") <= file_bytes
         low, high = (low, middle) if fits else (middle + 1, high)
     return low / 512
 
@@ -71,7 +72,7 @@ def deep_compression(bench):
     yield whole
     yield whole._replace(name="Huffman", encoding="deep_compression")
     budget = graph.saved_bytes(whole.g, "deep_compression")
-    yield sparse(bench, base, "prune only", sparsity_for(base.g, budget), TUNE + SHARE, scope="uniform")
+    yield sparse(bench, base, "prune only", sparsity_for(base.g, budget), TUNE + SHARE, "smallest", scope="uniform")
     k = values_for(base.g, budget, bench.seed)
     yield shared(bench, base, "share only", few_values(k, bench.seed), TUNE + SHARE, "huffman")
 
