@@ -20,9 +20,9 @@ COLUMNS = (("stage", "{}"), ("nonzero", "{:,}"), ("entries", "{:,}"), ("differen
            ("additions", "{:,}"), ("bytes", "{:,}"), ("bits a weight", "{:.2f}"), ("times smaller", "{:.1f}"), ("claimed", "{}"))
 
 
-def sparse(bench, made, name, sparsity, epochs, criterion="magnitude", encoding="relative"):
-    """Made without that share of its weights, trained on with the zeros kept."""
-    g = apply.sparsify(made.g, sparsity, criterion=criterion, seed=bench.seed)
+def sparse(bench, made, name, sparsity, epochs, encoding="relative", **how):
+    """Made without that share of its weights, trained on with the zeros kept; how: sparsify's scope and criterion."""
+    g = apply.sparsify(made.g, sparsity, seed=bench.seed, **how)
     return bench.tune(Made(name, g, made.epochs), name, epochs, keep_zeros=True)._replace(encoding=encoding)
 
 
@@ -35,11 +35,15 @@ def shared(bench, made, name, values, epochs, encoding):
 
 
 def sparsity_for(g, file_bytes):
-    """The least sparsity, in steps of 1/512, whose file with a relative index is no longer than that (511/512 if none is)."""
+    """The least sparsity, in steps of 1/512, whose file is no longer than that (511/512 if none is).
+
+    Each array in its shortest encoding: a relative index would consist of fillers. The same of every layer: so many of the smallest
+    weights of all would leave layers with none, and the network cut through.
+    """
     low, high = 0, 511
     while low < high:
         middle = (low + high) // 2
-        fits = graph.saved_bytes(apply.sparsify(g, middle / 512), "relative") <= file_bytes
+        fits = graph.saved_bytes(apply.sparsify(g, middle / 512, "uniform"), "smallest") <= file_bytes
         low, high = (low, middle) if fits else (middle + 1, high)
     return low / 512
 
@@ -61,14 +65,14 @@ def deep_compression(bench):
     yield base
     pruned = sparse(bench, base, "pruned", SPARSITY, TUNE)
     yield pruned
-    yield sparse(bench, base, "pruned at random", SPARSITY, TUNE, "random")
+    yield sparse(bench, base, "pruned at random", SPARSITY, TUNE, criterion="random")
     kept = lambda name, w: encode.share_kept(w, BITS, seed=bench.seed)
     yield Made(f"shared{UNTUNED}", apply.project(pruned.g, kept), pruned.epochs, "relative_shared")
     whole = shared(bench, pruned, "shared", kept, SHARE, "relative_shared")
     yield whole
     yield whole._replace(name="Huffman", encoding="deep_compression")
     budget = graph.saved_bytes(whole.g, "deep_compression")
-    yield sparse(bench, base, "prune only", sparsity_for(base.g, budget), TUNE + SHARE)
+    yield sparse(bench, base, "prune only", sparsity_for(base.g, budget), TUNE + SHARE, "smallest", scope="uniform")
     k = values_for(base.g, budget, bench.seed)
     yield shared(bench, base, "share only", few_values(k, bench.seed), TUNE + SHARE, "huffman")
 
