@@ -1,5 +1,4 @@
 """The recipes that end in integers or few bits: names, budgets and ledgers, and one of them run on a few pictures."""
-import csv
 import pathlib
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 import tinyconv as tc
 from tinyconv import apply, nn
 from tinyconv.compress import encode
-from tinyconv.recipes import compressing, deep, few_bits, integers, ledgers, study
+from tinyconv.recipes import compressing, deep, few_bits, integers, keeping, ledgers, study
 
 small = pytest.mark.small
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -140,10 +139,14 @@ def test_random_bits_fit_and_differ():
 @small
 @pytest.mark.parametrize("name", ["int8", "qat4"])
 def test_kept_results_hold_the_tolerances_and_readme_says_so(name):
-    """Full runs of three seeds: each network within its tolerance with every seed, and README has these sentences."""
-    with open(ROOT / "benchmarks" / f"recipe_{name}.csv", encoding="utf-8", newline="") as file:
-        rows = [{**row, "accuracy": float(row["accuracy"])} for row in csv.DictReader(file)]
-    said = list(study.closeness(rows, compressing.recipe(name).near))
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert {row["seed"] for row in rows} == {"0", "1", "2"} and not any("--quick" in row["command"] for row in rows)
+    """Full runs: each network within its tolerance with every seed, and README has these sentences."""
+    rows = keeping.kept(ROOT / "benchmarks")[name]
+    said, readme = list(study.closeness(rows, compressing.recipe(name).near)), (ROOT / "README.md").read_text(encoding="utf-8")
     assert said and all("NOT" not in line and f"\n{line}\n" in readme for line in said)
+
+
+@small
+def test_every_recipe_has_its_test():
+    """Those of this page and of test_recipes are all there are."""
+    from test_recipes import NETWORKS
+    assert [*NETWORKS, *NAMES] == list(compressing.RECIPES)

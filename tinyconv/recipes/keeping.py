@@ -10,7 +10,7 @@ from .compressing import RECIPES
 from .demo import as_text
 from .study import MEASURED, by_network, compared
 
-COLUMNS = (("recipe", "{}"), ("network", "{}"), ("MACs", "{:.2f}"), ("weights", "{:.2f}"), ("accuracy", "{:.4f}"), ("control", "{}"),
+COLUMNS = (("recipe", "{}"), ("network", "{}"), ("MACs", "{:.2f}"), ("weights", "{:.2f}"), ("file bytes", "{:.2f}"), ("accuracy", "{:.4f}"), ("control", "{}"),
            ("its accuracy", "{:.4f}"), ("ahead", "{:+.4f}"), ("with seeds", "{}"), ("beats it", "{}"))
 
 
@@ -36,13 +36,16 @@ def kept(folder):
 
 
 def table(found):
-    """A line a claim of every recipe that was kept: both accuracies, MACs and weights as parts of the recipe's first network."""
+    """A line a claim of every recipe that was kept: both accuracies; MACs, weights and file as parts of the recipe's first network's, or of its
+    own float network's where the recipe has several.
+    """
     lines = []
     for name, rows in found.items():
-        sizes = {column: by_network(rows, column) for column in ("MACs", "weights")}
-        whole = {column: sum(next(iter(of.values()))) for column, of in sizes.items()}
+        sizes = {column: by_network(rows, column) for column in ("MACs", "weights", "file bytes")}
+        first = rows[0]["network"]
         for claim in compared(rows, RECIPES[name].claims):
-            parts = {column: sum(of[claim["network"]]) / whole[column] for column, of in sizes.items()}
+            whole = (RECIPES[name].whole or (lambda _: first))(claim["network"])
+            parts = {column: sum(of[claim["network"]]) / sum(of[whole]) for column, of in sizes.items()}
             lines.append({**claim, **parts, "recipe": name, "its accuracy": claim["control's"], "with seeds": f"{claim['won']} of {claim['n']}",
                           "beats it": "yes" if claim["beats"] else "no"})
     return as_text(lines, COLUMNS)
