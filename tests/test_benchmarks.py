@@ -16,8 +16,8 @@ from tinyconv import kernels
 from tinyconv.formulas import conv2d_macs
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "benchmarks"
-SCRIPTS = ("bench_backward", "bench_conv", "bench_int8", "bench_peers", "bench_prune", "bench_threads", "bench_train", "int8_accuracy", "layers",
-           "roofline", "select_map")
+SCRIPTS = ("bench_backward", "bench_conv", "bench_int8", "bench_peers", "bench_prune", "bench_threads", "bench_train", "bit_table", "int8_accuracy",
+           "layers", "roofline", "select_map")
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ def binary(bench):
 RECIPES = (
     Recipe("mixed", "Bits layer by layer, in the bytes of 3 everywhere", mixed, (
         *((name, "uniform", "3 bits everywhere") for name in ("greedy", "grid", "Hessian")),
-        ("grid", "random", "bits at random"), ("grid", "Hessian", "the Hessian's choice"),
+        ("grid", "random", "bits at random"),
         (f"grid{UNTUNED}", f"uniform{UNTUNED}", "3 bits everywhere, rounded"))),
     Recipe("binary", "Weights that are signs", binary, (
         ("binary", f"binary{UNTUNED}", "the same without training"), ("binary", "two values", "two values a layer by k-means"),
