@@ -92,5 +92,5 @@ RECIPES = (
         (f"grid{UNTUNED}", f"uniform{UNTUNED}", "3 bits everywhere, rounded"))),
     Recipe("binary", "Weights that are signs", binary, (
         ("binary", f"binary{UNTUNED}", "the same without training"), ("binary", "two values", "two values a layer by k-means"),
-        ("ternary", "2 bits LSQ", "three codes with a learned step"), ("ternary", "binary", "one bit"))),
+        ("ternary", "2 bits LSQ", "three codes with a learned step"), ("ternary", f"ternary{UNTUNED}", "the same without training"))),
 )
