@@ -6,7 +6,7 @@ random, and the network that came out, drawn anew and trained for as many epochs
 from .. import apply, cost
 from .study import UNTUNED, Made, Recipe
 
-TUNE, EPOCHS = 3, 10
+TUNE = 3
 
 
 def pruned_three_ways(bench, base, **budget):
@@ -33,11 +33,8 @@ def vgg16(bench):
 
 
 def mobilenet(bench):
-    """Coupled channels of mobilenet_v2_small to half its MACs; then V2 as the teacher of mobilenet_v1_small at half width.
-
-    V2 is trained here: the package's has seen 60 epochs, and its equal from scratch must see as many.
-    """
-    base = bench.learn(bench.build("mobilenet_v2_small"), "base", EPOCHS)
+    """Coupled channels of mobilenet_v2_small to half its MACs; then V2 as the teacher of mobilenet_v1_small at half width."""
+    base = bench.trained("mobilenet_v2_small")
     yield base
     yield from pruned_three_ways(bench, base, macs=cost.macs(base.g) // 2)
     epochs = bench.epochs(6)
