@@ -143,10 +143,3 @@ def test_kept_results_hold_the_tolerances_and_readme_says_so(name):
     rows = keeping.kept(ROOT / "benchmarks")[name]
     said, readme = list(study.closeness(rows, compressing.recipe(name).near)), (ROOT / "README.md").read_text(encoding="utf-8")
     assert said and all("NOT" not in line and f"\n{line}\n" in readme for line in said)
-
-
-@small
-def test_every_recipe_has_its_test():
-    """Those of this page and of test_recipes are all there are."""
-    from test_recipes import NETWORKS
-    assert [*NETWORKS, *NAMES] == list(compressing.RECIPES)

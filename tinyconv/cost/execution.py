@@ -41,10 +41,14 @@ KERNELS = {"direct": ("conv", "conv_input", "conv_weight"), "depthwise": ("conv"
 
 
 def _watched(page, names, steps):
-    """The page's namespace with each of the kernels `names` replaced by one that also counts into `steps` (step -> Executed)."""
-    space = dict(vars(page))
-    for name, value in vars(page).items():
-        if isinstance(value, types.FunctionType) and value.__module__ == page.__name__:
+    """The page's namespace, and that of pages whose names go on from its own (winograd, winograd_steps), with each of the kernels `names` replaced
+    by one that also counts into `steps` (step -> Executed)."""
+    functions = [value for value in vars(page).values() if isinstance(value, types.FunctionType)]
+    own = {value.__module__ for value in functions if value.__module__.startswith(f"{page.__name__}_")}
+    space = {name: value for one in (*sorted(own), page.__name__) for name, value in vars(import_module(one)).items()}
+    kernels = {name: space[name] for name in names}
+    for name, value in list(space.items()):
+        if isinstance(value, types.FunctionType) and value.__module__ in (page.__name__, *own):
             space[name] = types.FunctionType(value.__code__, space, name, value.__defaults__, value.__closure__)
 
     def watch(name, kernel):
@@ -54,7 +58,7 @@ def _watched(page, names, steps):
             steps[step] = Executed(before.multiplications + found.multiplications, before.additions + found.additions)
             return kernel(*arguments)
         return run
-    space.update({name: watch(name, getattr(page, name)) for name in names})
+    space.update({name: watch(name, kernel) for name, kernel in kernels.items()})
     return space
 
 

@@ -64,7 +64,7 @@ def lsq_gradient(x, scale, q_min, q_max, dy):
     np.copyto(ratio, 0, where=~inside)
     slope -= ratio                                                                # round(x/S) - x/S, or the end it was clipped to
     slope *= dy
-    total = np.atleast_1d(slope.sum(axis=None if axis is None else tuple(range(1, x.ndim))))
+    total = slope.reshape(len(scale), -1).sum(axis=1)                               # in the order of indices, whatever lies in memory
     return dy * inside, (total / np.sqrt(x.size / len(scale) * q_max)).astype(np.asarray(scale).dtype)
 
 
