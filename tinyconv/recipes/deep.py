@@ -60,7 +60,11 @@ def values_for(g, file_bytes, seed):
 
 
 def deep_compression(bench):
-    """The three stages, then the controls."""
+    """vgg16_small pruned to 1 - SPARSITY of its weights, the rest in 2^BITS shared values, these in Huffman's code; then the controls.
+
+    Yields Made: every stage before and after tuning, zeros at random, and pruning alone and sharing alone in at most as many bytes of file.
+    Source: Han, Mao & Dally, "Deep compression" (2016), sections 2 to 4.
+    """
     base = bench.trained("vgg16_small")
     yield base
     pruned = sparse(bench, base, "pruned", SPARSITY, TUNE)

@@ -33,7 +33,11 @@ def random_bits(sizes, budget, rng):
 
 
 def mixed(bench):
-    """Every way of giving bits, rounded to the nearest codes, and trained with them."""
+    """mobilenet_v1_small with bits layer by layer, in the bytes that uniform bits take: every way of giving them, rounded and trained.
+
+    Greedily by the loss, by trying every assignment of a grid, and by the Hessian's sensitivity ½ λ ‖δ‖²; beside uniform and random bits. Yields
+    Made. Source: Dong et al., "HAWQ" (2019), for the last.
+    """
     start, base = calibration(bench), bench.trained("mobilenet_v1_small")
     yield base
     folded = fold_batch_norms(base.g)
@@ -74,7 +78,11 @@ def two_values(bench, made, name, epochs):
 
 
 def binary(bench):
-    """One bit and, with the zero, less than two: projected, and trained."""
+    """resnet_small with weights α sign(w), and α times -1, 0 or 1: projected untrained, and trained through the projection.
+
+    Beside two values a layer by k-means and learned steps of two bits. Yields Made. Source: Rastegari et al., "XNOR-Net" (2016), section 3.1;
+    Li, Zhang & Liu, "Ternary weight networks" (2016).
+    """
     start, base = calibration(bench), bench.trained("resnet_small")
     yield base
     yield as_signs(bench, base, f"binary{UNTUNED}", "binary", start)
