@@ -1,7 +1,6 @@
 """How the steps of the byte tile (`byte_tile`) become machine instructions: int32 sums in a tuple of vectors, loops over them unrolled.
 
-`emit_dot` is the one step that processors do differently. The rules are written on whole vectors of 64-bit numbers where a rule needs them; the
-compiler cuts those to registers.
+`emit_dot` is the one step that processors do differently. What becomes of the sums is `_lower_codes`.
 """
 from llvmlite import ir
 from numba import types
@@ -9,15 +8,11 @@ from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
 from . import byte_tile
-from . import requantization as rules
 from ._jit import host_features
-from ._lower import F32, I32, I64, emit_call, emit_fma, emit_mask, emit_splat, pointer
+from ._lower import I32, I64, emit_call, emit_mask, emit_splat, pointer
 from .simd import LANES
 
-I8, I16, F64 = ir.IntType(8), ir.IntType(16), ir.DoubleType()
-SUMS, BYTES, LONGS = (ir.VectorType(kind, LANES) for kind in (I32, I8, I64))
-REALS, DOUBLES, WORDS = ir.VectorType(F32, LANES), ir.VectorType(F64, LANES), ir.VectorType(I16, 2 * LANES)
-RULES = (rules.ONNX, rules.FUSED, rules.FP32, rules.TFLITE, rules.SINGLE)
+SUMS, BYTES, WORDS = ir.VectorType(I32, LANES), ir.VectorType(ir.IntType(8), LANES), ir.VectorType(ir.IntType(16), 2 * LANES)
 MADD = {16: "llvm.x86.avx512.pmaddw.d.512", 8: "llvm.x86.avx2.pmadd.wd"}
 
 
@@ -82,50 +77,6 @@ def emit_dot(b, acc, x, w):
     return acc
 
 
-# ---- the rules on a vector of sums -----------------------------------------------------------------------------------------
-
-def emit_clip(b, value, low, high):
-    """value within low … high, integers or floats."""
-    less, more = (b.icmp_signed, b.icmp_signed) if isinstance(value.type.element, ir.IntType) else (b.fcmp_ordered, b.fcmp_ordered)
-    value = b.select(less("<", value, low), low, value)
-    return b.select(more(">", value, high), high, value)
-
-
-def emit_parameters(b, rule, pm, ps, at, zero, low, high):
-    """What a rule needs for LANES filters from `at` on: multipliers, shifts, zero point and bounds, as the vectors it computes with."""
-    m, whole = load_as(b, pm, at, DOUBLES), lambda v: emit_splat(b, b.fptosi(v, I32), SUMS)
-    if rule == rules.ONNX:
-        return [m, *(emit_splat(b, v, DOUBLES) for v in (zero, low, high))]
-    if rule == rules.FUSED:
-        return [b.fptrunc(m, REALS), emit_splat(b, b.fptrunc(b.fadd(zero, F64(rules.ROUND32)), F32), REALS), *(
-            emit_splat(b, b.add(b.fptosi(v, I32), I32(rules.BITS32)), SUMS) for v in (low, high))]
-    if rule == rules.FP32:
-        return [b.fptrunc(m, REALS), whole(zero), *(emit_splat(b, b.fptrunc(b.fsub(v, zero), F32), REALS) for v in (low, high))]
-    return [b.fptosi(m, LONGS), whole(zero), whole(low), whole(high), b.fptosi(load_as(b, ps, at, DOUBLES), LONGS)]
-
-
-def emit_rule(b, rule, acc, m, zero, low, high, s=None):
-    """LANES int32 sums acc -> LANES bytes, the codes by the rule of that number, from what `emit_parameters` made."""
-    if rule == rules.ONNX:                                      # a product, a sum: kernels are compiled `exact`, so never fused
-        value = b.fadd(b.fmul(b.sitofp(acc, DOUBLES), m), zero)
-        return b.trunc(b.bitcast(b.fadd(emit_clip(b, value, low, high), every(DOUBLES, rules.ROUND)), LONGS), BYTES)
-    if rule == rules.FUSED:                                     # the sum's last bit is 1: rounded to an integer, its low byte the code's
-        value = emit_fma(b, b.sitofp(acc, REALS), m, zero)
-        return b.trunc(emit_clip(b, b.bitcast(value, SUMS), low, high), BYTES)
-    if rule == rules.FP32:
-        value = emit_clip(b, b.fmul(b.sitofp(acc, REALS), m), low, high)
-        return b.trunc(b.add(b.bitcast(b.fadd(value, every(REALS, rules.ROUND32)), SUMS), zero), BYTES)
-    product, one = b.mul(b.sext(acc, LONGS), m), every(LONGS, 1)
-    if rule == rules.TFLITE:
-        once = b.ashr(b.add(product, every(LONGS, 2 ** 30)), every(LONGS, 31))
-        mask = b.sub(b.shl(one, s), one)
-        half = b.sub(b.lshr(mask, one), b.ashr(once, every(LONGS, 63)))
-        value = b.add(b.ashr(once, s), b.zext(b.icmp_signed(">", b.and_(once, mask), half), LONGS))
-    else:
-        value = b.ashr(b.add(product, b.shl(one, b.sub(s, one))), s)
-    return b.trunc(emit_clip(b, b.add(b.trunc(value, SUMS), zero), low, high), BYTES)
-
-
 # ---- the tile ----------------------------------------------------------------------------------------------------------------
 
 @intrinsic(prefer_literal=True)
@@ -139,15 +90,14 @@ def _biases(context, MR, NV, bias, at):
 
 
 @intrinsic(prefer_literal=True)
-def _multiply_bytes(context, acc, MR, NV, A, rows, q, hop, zero, first, flip, B, b, K):
+def _multiply_bytes(context, acc, MR, NV, A, rows, q, hop, zero, first, B, b, K):
     index = types.intp
-    signature = acc(acc, MR, NV, A, rows, index, index, zero, index, flip, B, index, index)
+    signature = acc(acc, MR, NV, A, rows, index, index, zero, index, B, index, index)
     mr, nv = MR.literal_value, NV.literal_value
 
     def emit(c, builder, s, v):
-        pA, pI, pZ, pflip, pB = (pointer(c, builder, s.args[i], v[i]) for i in (3, 4, 7, 9, 10))
-        q, hop, first, b, K = v[5], v[6], v[8], v[11], v[12]
-        flip = load_as(builder, pflip, I64(0), SUMS)            # as a vector: four bytes are then repeated and flipped by one instruction
+        pA, pI, pZ, pB = (pointer(c, builder, s.args[i], v[i]) for i in (3, 4, 7, 9))
+        q, hop, first, b, K = v[5], v[6], v[8], v[10], v[11]
         slots = [cgutils.alloca_once(builder, SUMS) for _ in range(mr * nv)]
         for slot, value in zip(slots, cgutils.unpack_tuple(builder, v[0])):
             builder.store(value, slot)
@@ -161,8 +111,7 @@ def _multiply_bytes(context, acc, MR, NV, A, rows, q, hop, zero, first, flip, B,
             at = builder.add(b, builder.mul(loop.index, I64(4 * nv * LANES)))
             columns = [load_as(builder, pB, builder.add(at, I64(4 * LANES * j)), SUMS) for j in range(nv)]
             for i, start in enumerate(starts):
-                four = builder.load(builder.gep(start, [loop.index]), align=1)
-                four = builder.xor(emit_splat(builder, four, SUMS), flip)
+                four = emit_splat(builder, builder.load(builder.gep(start, [loop.index]), align=1), SUMS)
                 for j, column in enumerate(columns):
                     slot = slots[i * nv + j]
                     builder.store(emit_dot(builder, builder.load(slot), four, column), slot)
@@ -187,48 +136,6 @@ def _resume_sums(context, MR, NV, S, at):
         p = pointer(c, b, s.args[2], v[2])
         return c.make_tuple(b, kind, [load_as(b, p, b.add(v[3], I64(LANES * i)), SUMS) for i in range(kind.count)])
     return kind(MR, NV, S, types.intp), emit
-
-
-@intrinsic
-def _finish_codes(context, S, at, rows, vectors, rule, Y, places, q, column, n, m, s, f, zero, low, high):
-    index, number = types.intp, types.float64
-    signature = types.void(S, index, index, index, index, Y, places, index, index, index, m, s, index, number, number, number)
-
-    def emit(context, builder, s, v):
-        pS, pY, pplaces, pm, ps = (pointer(context, builder, s.args[i], v[i]) for i in (0, 5, 6, 10, 11))
-        at, rows, vectors, kind, q, column, n, f = (v[i] for i in (1, 2, 3, 4, 7, 8, 9, 12))
-        last = builder.load(builder.gep(pplaces, [builder.sub(builder.add(q, rows), I64(1))]))
-
-        def column_of(rule, j, all_there, store):
-            """Vector j of every row that has a place."""
-            lane = builder.mul(j, I64(LANES))
-            given = emit_parameters(builder, rule, pm, ps, builder.add(f, lane), *v[13:])
-            with cgutils.for_range(builder, rows) as row:
-                place = builder.load(builder.gep(pplaces, [builder.add(q, row.index)]))
-
-                def one():
-                    here = builder.add(at, builder.mul(builder.add(builder.mul(row.index, vectors), j), I64(LANES)))
-                    store(builder.add(builder.add(place, column), lane), emit_rule(builder, rule, load_as(builder, pS, here, SUMS), *given))
-                if all_there:
-                    one()
-                else:
-                    with builder.if_then(builder.icmp_signed(">=", place, I64(0)), likely=True):
-                        one()
-
-        for rule in RULES:
-            with builder.if_then(builder.icmp_signed("==", kind, I64(rule))):
-                with cgutils.for_range(builder, vectors) as loop:
-                    left = builder.sub(n, builder.mul(loop.index, I64(LANES)))
-                    full = builder.and_(builder.icmp_signed(">=", left, I64(LANES)), builder.icmp_signed(">=", last, I64(0)))
-                    with builder.if_else(full, likely=True) as (whole, part):
-                        with whole:
-                            column_of(rule, loop.index, True, lambda to, code: store_as(builder, pY, to, code))
-                        with part:
-                            mask = emit_mask(builder, left)
-                            column_of(rule, loop.index, False, lambda to, code: emit_call(
-                                builder, f"llvm.masked.store.v{LANES}i8.p0", ir.VoidType(), [code, builder.gep(pY, [to]), I32(1), mask]))
-        return context.get_dummy_value()
-    return signature, emit
 
 
 @intrinsic(prefer_literal=True)
@@ -263,15 +170,11 @@ def _slide(context, acc, ROWS, COLS, K, S, x, table, q, zero, c0, flip, w, wat, 
 overload(byte_tile.biases, inline="always", prefer_literal=True)(
     lambda MR, NV, bias, at: lambda MR, NV, bias, at: _biases(MR, NV, bias, at))
 overload(byte_tile.multiply_bytes, inline="always", prefer_literal=True)(
-    lambda acc, MR, NV, A, rows, q, hop, zero, first, flip, B, b, K: lambda acc, MR, NV, A, rows, q, hop, zero, first, flip, B, b, K:
-    _multiply_bytes(acc, MR, NV, A, rows, q, hop, zero, first, flip, B, b, K))
+    lambda acc, MR, NV, A, rows, q, hop, zero, first, B, b, K: lambda acc, MR, NV, A, rows, q, hop, zero, first, B, b, K:
+    _multiply_bytes(acc, MR, NV, A, rows, q, hop, zero, first, B, b, K))
 overload(byte_tile.keep_sums, inline="always", prefer_literal=True)(
     lambda acc, MR, NV, S, at: lambda acc, MR, NV, S, at: _keep_sums(acc, MR, NV, S, at))
 overload(byte_tile.resume_sums, inline="always", prefer_literal=True)(lambda MR, NV, S, at: lambda MR, NV, S, at: _resume_sums(MR, NV, S, at))
-overload(byte_tile.finish_codes, inline="always")(
-    lambda S, at, rows, vectors, rule, Y, places, q, column, n, m, s, f, zero, low, high:
-    lambda S, at, rows, vectors, rule, Y, places, q, column, n, m, s, f, zero, low, high:
-    _finish_codes(S, at, rows, vectors, rule, Y, places, q, column, n, m, s, f, zero, low, high))
 overload(byte_tile.slide, inline="always", prefer_literal=True)(
     lambda acc, ROWS, COLS, K, S, x, table, q, zero, c0, flip, w, wat, pitch, WHOLE, n:
     lambda acc, ROWS, COLS, K, S, x, table, q, zero, c0, flip, w, wat, pitch, WHOLE, n:

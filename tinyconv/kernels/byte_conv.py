@@ -10,13 +10,13 @@ place. Loops: `byte_kernel`, `byte_planes`. Cost of making ready: a few passes o
 """
 import numpy as np
 
-from . import byte_planes, layout, select, threads
-from ._jit import fast
-from .byte_kernel import convolve_bytes
+from . import byte_planes, layout, select, standing, threads
+from .byte_kernel import convolve_bytes, rows_seen
 from .byte_tile import quads
-from .indirect import padded_shape, widened, windows
+from .indirect import widened, windows
 from .indirect_scheme import cut, seen
 from .simd import LANES
+from .standing import LINE
 from .tile import MR, NR
 
 
@@ -46,49 +46,38 @@ def flip_of(dtype):
     return flip, np.full(4 * LANES, flip, np.uint8)
 
 
-@fast
-def frame(lo, hi, x, room, border, top, left, h, row):
-    """Tasks: rows of the copy. x (N·H, row) -> room (N·(H + padding), longer rows), `border` around."""
-    tall = room.shape[0] // (x.shape[0] // h)
-    for task in range(lo, hi):
-        target, i = room[task], task % tall - top
-        if i < 0 or i >= h:
-            target[:] = border
-        else:
-            source, target[:left], target[left + row:] = x[task // tall * h + i], border, border
-            for j in range(row):
-                target[left + j] = source[j]
-
-
 class Dense:
-    """A convolution with any groups by the byte tile: run(x (N,H,W,C) bytes) -> (N,OH,OW,F) bytes.
+    """A convolution with any groups by the byte tile: plan(x (N,C,H,W) codes) -> (N,F,OH,OW) codes of dtype, as `standing.codes`.
 
-    w (F,C/G,KH,KW) centred, bias (F,) int32; numbers: rule number, zero point, low, high; m, s (F,) from the rule.
+    w (F,C/G,KH,KW) centred, bias (F,) int32; numbers: rule number, zero point, low, high; m, s (F,) from the rule. Memory: the weights in bytes,
+    and the codes of x once.
     """
 
-    def __init__(self, g, x_dtype, x_zero, w, bias, m, s, numbers):
-        fg, parts, wide, count = g.f // g.groups, signed_bytes(w), widened(g), threads.get_num_threads()
-        flip, flips = flip_of(x_dtype)
-        self.geometry, self.border, self.size = g, x_zero & 255, 0
-        n, h, wd, c = self.shape = padded_shape(g) if wide else (g.n, g.h, g.w, g.c)
-        used = seen(h, wd, (g.oh, g.ow), (g.sh, g.sw), windows(g))
-        offsets = [np.array([o[t] for t in used] * len(parts), np.int64) for o in windows(g)]
-        taps = g.kh if wide else g.kh * g.kw
+    def __init__(self, g, x_dtype, x_zero, w, bias, m, s, numbers, dtype):
+        (flip, _), parts, wide, fg, pixels = flip_of(x_dtype), signed_bytes(w), widened(g), g.f // g.groups, g.n * g.oh * g.ow
+        left, wd = (g.left, g.w + g.left + g.right) if wide else (0, g.w)                          # of a row in the copy
+        rows, columns = ([u * g.dh - g.top for u in range(g.kh)], [0] * g.kh) if wide else windows(g)
+        used, taps = seen(g.h, wd, (g.oh, g.ow), (g.sh, g.sw), (rows, columns)), len(rows)
+        rows, columns = (np.array([o[t] for t in used] * len(parts), np.int64) for o in (rows, columns))
         packed = np.concatenate([p.transpose(0, 2, 3, 1).reshape(g.f, taps, -1)[:, used] for p in parts], 1)     # (F, taps, terms)
         start = bias.astype(np.int64) - (x_zero + flip) * packed.sum((1, 2), dtype=np.int64)
         panels, cg = -(-fg // NR), packed.shape[2]
-        tiles, splits = cut(-(-g.n * g.oh * g.ow // MR), g.groups, panels, count)
-        block = tiles * MR
-        self.pieces = min(count, -(-g.n * g.oh * g.ow // block) * g.groups * splits)
-        self.work = g.n * g.oh * g.ow * (g.f * (packed[0].size // 64 + 1))
-        if wide or cg % 4:                                                                         # whole fours are read
-            self.size = n * h * wd * c
-            self.room = select.scratch(self.size + 64, np.uint8)
-            self.room[self.size:] = 0
-        self.given = (flips, self._pack(packed, g.groups, panels), in_vectors(start.astype(np.int32), np.int32), in_vectors(m, np.float64), in_vectors(s, np.float64), *numbers)
-        self.rest = (np.full(cg + 64, x_zero & 255, np.uint8), self.pieces, block, splits, g.groups, c, cg, g.f, g.n, g.oh, g.ow, g.sh, g.sw, *offsets,
-                     (offsets[0] * wd + offsets[1]) * c, h, wd)
-        self.tables = (select.scratch((self.pieces, (len(offsets[0]) + 1) * block), np.int64), select.scratch((self.pieces, block * NR), np.int32))
+        tiles, splits = cut(-(-pixels // MR), g.groups, panels, threads.get_num_threads())
+        block, border = tiles * MR, np.full(cg + LINE, x_zero & 255 ^ flip, np.uint8)
+        several = g.groups * splits
+        units = -(-pixels // block) * several
+        pieces = min(threads.get_num_threads(), units)
+        cuts = [piece * units // pieces for piece in range(pieces + 1)]
+        looks = [rows_seen(a // several * block, min(-(-b // several) * block, pixels) - 1, g.oh, g.ow, g.sh, rows, g.h) for a, b in zip(cuts, cuts[1:])]
+        rooms = select.scratch((pieces, max(end - begin for begin, end in looks) * wd * g.c + LINE), np.uint8)
+        rooms[...] = border[0]                                                                     # left and right of the picture it stays
+        given = (self._pack(packed, g.groups, panels), in_vectors(start.astype(np.int32), np.int32), in_vectors(m, np.float64), in_vectors(s, np.float64),
+                 *numbers)
+        tables = select.scratch((pieces, (len(rows) + 1) * block), np.int64), select.scratch((pieces, block * NR), np.int32)
+        rest = (np.uint8(flip), border, pieces, block, splits, g.groups, g.c, cg, g.f, g.n, g.oh, g.ow, g.sh, g.sw, rows, columns,
+                (rows * wd + columns) * g.c, g.h, wd, g.w * g.c, left * g.c)
+        self.plan = standing.codes(convolve_bytes, pieces, (border, *given, border, *tables, rooms, *rest), {"x": 0, "y": 9}, (g.n, g.h, g.w, g.c),
+                                   (g.n, g.oh, g.ow, g.f), pixels * g.f * (packed[0].size // 64 + 1), dtype)
 
     @staticmethod
     def _pack(w, groups, panels):
@@ -106,25 +95,11 @@ class Dense:
             last[:, :narrow.shape[1]] = narrow
         return packed.reshape(-1)
 
-    def __call__(self, x):
-        g = self.geometry
-        if self.size:
-            room = self.room[:self.size]
-            if self.shape[1:3] != (g.h, g.w):
-                threads.run(frame, self.shape[0] * self.shape[1], x.reshape(g.n * g.h, -1), room.reshape(self.shape[0] * self.shape[1], -1), self.border,
-                            g.top, g.left * g.c, g.h, g.w * g.c, work=self.size // 8)
-            else:
-                room[...] = x.reshape(-1)
-            x = self.room                                                                          # its last numbers are multiplied by 0
-        y = layout.room((g.n, g.oh, g.ow, g.f), np.uint8)
-        threads.run(convolve_bytes, self.pieces, x.reshape(-1), *self.given, y.reshape(-1), *self.tables, *self.rest, work=self.work)
-        return y
-
 
 class Depthwise:
-    """Every channel by itself, by the window tile: run(x (N,H,W,C) bytes) -> (N,OH,OW,F) bytes. Arguments as `Dense`."""
+    """Every channel by itself, by the window tile: `plan` and arguments as `Dense`."""
 
-    def __init__(self, g, x_dtype, x_zero, w, bias, m, s, numbers):
+    def __init__(self, g, x_dtype, x_zero, w, bias, m, s, numbers, dtype):
         (flip, flips), parts = flip_of(x_dtype), signed_bytes(w[:, 0])                             # (F,KH,KW) each
         rows, columns = ([i * d - before for i in range(k)] for k, d, before in ((g.kh, g.dh, g.top), (g.kw, g.dw, g.left)))
         K, S, ROWS, COLS = byte_planes.tile_of(g)
@@ -140,19 +115,16 @@ class Depthwise:
         packed[:] = taps.reshape(-1)
         start = bias.astype(np.int64) - (x_zero + flip) * w.sum((1, 2, 3), dtype=np.int64)
         more, pieces = whole - g.f, max(1, min(threads.get_num_threads(), g.n * -(-g.oh // ROWS)))
-        self.geometry, self.pieces = g, pieces
-        self.kernel = byte_planes.build(K, S, ROWS, COLS, int(g.f >= LANES), len(fours))
-        self.given = (flips, packed, in_vectors(start.astype(np.int32), np.int32, more), in_vectors(m, np.float64, more),
-                      in_vectors(s, np.float64, more), *numbers)
+        given = (flips, packed, in_vectors(start.astype(np.int32), np.int32, more), in_vectors(m, np.float64, more), in_vectors(s, np.float64, more),
+                 *numbers)
         entries = blocks * ((ROWS - 1) * S + K) * ((COLS - 1) * S + K)
-        self.tables = (select.scratch((pieces, 2 * entries), np.int64), select.scratch((pieces, 2 * ROWS * COLS), np.int64),
-                       select.scratch((pieces, ROWS * COLS * LANES), np.int32))
-        self.rest = (np.full(LANES, x_zero & 255, np.uint8), pieces, len(parts), g.n, g.f, g.h, g.w, g.oh, g.ow, g.sh, g.sw,
-                     np.array(rows, np.int64), np.array(columns, np.int64), 1 if K > 1 else g.sw)
-        self.work = g.n * g.oh * g.ow * g.f * (g.kh * g.kw // 32 + 1)
-
-    def __call__(self, x):
-        g = self.geometry
-        x, y = x if g.f == g.c else np.repeat(x, g.f // g.c, axis=3), layout.room((g.n, g.oh, g.ow, g.f), np.uint8)
-        threads.run(self.kernel, self.pieces, x.reshape(-1), *self.given, y.reshape(-1), *self.tables, *self.rest, work=self.work)
-        return y
+        tables = (select.scratch((pieces, 2 * entries), np.int64), select.scratch((pieces, 2 * ROWS * COLS), np.int64),
+                  select.scratch((pieces, ROWS * COLS * LANES), np.int32))
+        rest = (np.full(LANES, x_zero & 255, np.uint8), pieces, len(parts), g.n, g.f, g.h, g.w, g.oh, g.ow, g.sh, g.sw,
+                np.array(rows, np.int64), np.array(columns, np.int64), 1 if K > 1 else g.sw)
+        several, x = g.f // g.c, flips
+        repeat = None if several == 1 else lambda x: np.repeat(x, several, axis=3).reshape(-1)
+        if repeat:
+            x = np.zeros(g.n * g.h * g.w * g.f, np.uint8)
+        self.plan = standing.codes(byte_planes.build(K, S, ROWS, COLS, int(g.f >= LANES), len(fours)), pieces, (x, *given, flips, *tables, *rest), {"x": 0, "y": 10},
+                                   (g.n, g.h, g.w, g.c), (g.n, g.oh, g.ow, g.f), g.n * g.oh * g.ow * g.f * (g.kh * g.kw // 32 + 1), dtype, repeat)

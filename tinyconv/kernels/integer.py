@@ -49,7 +49,7 @@ class Prepared(NamedTuple):
     multiplier: np.ndarray          # (F,) and shifts (F,): what the rule takes
     shift: np.ndarray
     numbers: tuple                  # rule number, zero point, low and high end
-    run: Callable                   # x (N,H,W,C) bytes -> (N,OH,OW,F) bytes, by the fast kernels
+    plan: Callable                  # x (N,C,H,W) codes -> (N,F,OH,OW) codes by the fast kernels, or None
 
 
 # ---- arguments -----------------------------------------------------------------------------------------------------------
@@ -113,8 +113,8 @@ def prepare_conv(x_shape, x_dtype, x_scale, x_zero_point, w, w_scale, w_zero_poi
     number = FUSED if rule.number == ONNX and fusible(reach, multiplier) else rule.number
     numbers = number, float(zero), *low_high
     fast = byte_conv.Depthwise if g.is_depthwise else byte_conv.Dense
-    run = fast(g, x_dtype, int(x_zero), weight, bias, multiplier, shift, numbers) if select.mode() == "fast" else None
-    return Prepared(g, x_dtype, dtype, int(x_zero), w.copy(), w_zero, bias, multiplier, shift, numbers, run)
+    plan = fast(g, x_dtype, int(x_zero), weight, bias, multiplier, shift, numbers, dtype).plan if select.mode() == "fast" else None
+    return Prepared(g, x_dtype, dtype, int(x_zero), w.copy(), w_zero, bias, multiplier, shift, numbers, plan)
 
 
 def _run_plain(p, x):
@@ -135,10 +135,11 @@ def run_conv(prepared, x):
     Errors: TypeError, ValueError for another dtype or shape.
     """
     p, g = prepared, prepared.geometry
-    if code_array("x", x, 4).dtype != p.x_dtype or x.shape != g.x_shape:
+    if not isinstance(x, np.ndarray) or x.dtype != p.x_dtype or x.shape != g.x_shape:
+        code_array("x", x, 4)
         raise ValueError(f"x must be {p.x_dtype} of shape {g.x_shape}, not {x.dtype} of shape {x.shape}")
-    if p.run and select.mode() == "fast":
-        return layout.shaped(p.run(layout.nhwc(x).view(np.uint8)).view(p.dtype))
+    if p.plan and select.mode() == "fast":
+        return p.plan(x)
     return layout.nchw(layout.shaped(_run_plain(p, x).view(p.dtype).reshape(g.n, g.oh, g.ow, g.f)))
 
 

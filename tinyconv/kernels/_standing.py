@@ -1,0 +1,135 @@
+"""The block of memory that `standing` keeps for a kernel, and the compiled code that puts in what is new and starts the job.
+
+    block = HEAD integers: entry, tasks, what y's address is a multiple of, where each changing argument stands;  then the kernel and its arguments
+
+An array is, to compiled code, a row of integers and pointers; of x, R and y only the pointer to the first number changes from call to call.
+`lay` writes all arguments once, as the entry function that `_launch` makes reads them; `put_in` overwrites two pointers.
+"""
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from . import threads
+from ._jit import fast
+from ._launch import ARGUMENTS, I64, address_of, call, entry_of, share
+from ._launch import ENTRY as BOX_ENTRY
+
+CHANGING = ("x", "R", "residual", "low", "high", "y")
+HEAD, ENTRY, TASKS, ALIGN, FIRST = 9, 0, 1, 2, 3        # FIRST: one integer for each of CHANGING, 0 if the kernel has no such argument
+NUMBERS, DATA, LENGTH = 2, 4, 5                 # integers before a flat array's count of numbers, address and length, as compiled code knows it
+
+
+@intrinsic
+def address(context, array):
+    """Where an array's first number lies."""
+    def emit(c, b, s, v):
+        return b.ptrtoint(c.make_array(s.args[0])(c, b, v[0]).data, I64)
+    return types.int64(array), emit
+
+
+@intrinsic
+def put(context, at, value):
+    """value (an integer, or float32) at that address."""
+    def emit(c, b, s, v):
+        b.store(v[1], b.inttoptr(v[0], v[1].type.as_pointer()))
+        return c.get_dummy_value()
+    return types.void(types.int64, value), emit
+
+
+@intrinsic
+def lay(context, block, places, kernel, arguments):
+    """The kernel's address and its arguments from block[HEAD] on, places[i] = the byte of the block where argument i stands -> the entry's address."""
+    kinds = tuple(arguments.types)
+
+    def emit(context, builder, signature, values):
+        entry, kind = entry_of(context, builder, kinds)
+        room, out = (context.make_array(signature.args[i])(context, builder, values[i]).data for i in (0, 1))
+        laid = builder.bitcast(builder.gep(room, [I64(HEAD)]), kind.as_pointer())
+        builder.store(values[2], cgutils.gep_inbounds(builder, laid, 0, 0))
+        for i, value in enumerate(cgutils.unpack_tuple(builder, values[3])):
+            target = cgutils.gep_inbounds(builder, laid, 0, i + 1)
+            builder.store(value, target)
+            builder.store(builder.sub(builder.ptrtoint(target, I64), builder.ptrtoint(room, I64)), builder.gep(out, [I64(i)]))
+        return builder.ptrtoint(entry, I64)
+    return types.int64(block, places, types.int64, arguments), emit
+
+
+@fast
+def prepare(block, places, kernel, arguments):
+    """Lay everything down; see `lay`."""
+    block[ENTRY] = lay(block, places, kernel, arguments)
+
+
+@fast
+def change(block, R, residual, low, high):
+    """Put in what changes seldom: the residual, if the kernel has one, and the bounds."""
+    here = address(block)
+    if block[FIRST + 1] > 0:
+        put(here + block[FIRST + 1] + 8 * DATA, address(R))
+        put(here + block[FIRST + 2], residual)
+    put(here + block[FIRST + 3], low)
+    put(here + block[FIRST + 4], high)
+
+
+@fast
+def put_in(block, x, memory):
+    """x and y, which begins at a line of `memory` -> the byte of `memory` where that is."""
+    here, start = address(block), address(memory)
+    first = (start + block[ALIGN] - 1) // block[ALIGN] * block[ALIGN]
+    put(here + block[FIRST] + 8 * DATA, address(x))
+    put(here + block[FIRST + 5] + 8 * DATA, first)
+    return first - start
+
+
+@fast
+def alone(block, x, memory):
+    """The job with this x and y, on the calling thread -> where y begins; or -1 less the kernel's status."""
+    first = put_in(block, x, memory)
+    failed = call(block[ENTRY], address(block) + 8 * HEAD, 0, block[TASKS])
+    return first if failed == 0 else -1 - failed
+
+
+@fast
+def shared(block, x, memory, box, parts):
+    """The same on so many threads."""
+    first = put_in(block, x, memory)
+    box[BOX_ENTRY], box[ARGUMENTS] = block[ENTRY], address(block) + 8 * HEAD
+    failed = share(box, block[TASKS], parts)
+    return first if failed == 0 else -1 - failed
+
+
+def laid_down(kernel, tasks, arguments, places, sizes, align):
+    """The block: everything at its place. sizes: how many numbers x, R and y have, whatever flat arrays stand for them now."""
+    block = np.zeros(HEAD + 1 + sum(5 + 2 * getattr(a, "ndim", 0) for a in arguments), np.int64)
+    stands = np.zeros(len(arguments), np.int64)
+    prepare(block, stands, address_of(kernel, arguments), arguments)
+    block[TASKS], block[ALIGN] = tasks, align
+    for i, name in enumerate(CHANGING):
+        if name in places:
+            block[FIRST + i] = at = stands[places[name]]
+            if name in sizes:
+                block[[at // 8 + NUMBERS, at // 8 + LENGTH]] = sizes[name]
+    return block
+
+
+def starter(kernel, block, arguments, work):
+    """start(x, memory) -> the byte of `memory` where y begins: the job of that block, with this x, on one or on all threads.
+
+    arguments: what was laid down, kept as long as this function is; work as in `threads.run`. Errors: RuntimeError if the kernel fails.
+    """
+    most = 1 if work < threads.SMALL else min(int(block[TASKS]), threads.MOST)
+
+    def start(x, memory):
+        if most == 1 or threads.get_num_threads() == 1:
+            first = alone(block, x, memory)
+        else:
+            pool = threads.pool()
+            with pool.lock:
+                first = shared(block, x, memory, pool.ready(), min(most, pool.count))
+        if first < 0:
+            raise RuntimeError(f"kernel {kernel.__name__} failed with status {-1 - first}")
+        return first
+    start.arguments = arguments
+    return start
