@@ -18,7 +18,7 @@ kernels and returns channels-last memory; float64, and everything under `use("pl
 | windows without weights; per-channel scaling  | pool (_kernels), norm (_loops, _kernels), activations |
 | the optimisers' steps; channels moved about    | steps, rows                         |
 | networks in integers, four rules of rounding  | integer (_kernels, _pointwise), codes, requantization |
-| products of bytes, and layers made of them    | byte_tile (_lower_bytes, _lower_codes), byte_kernel, byte_planes, byte_conv |
+| products of bytes, and layers made of them    | byte_tile (_lower_bytes, _codes, _vectors), byte_kernel, byte_planes, byte_conv |
 | who computes what                             | select, threads, layout, _jit       |
 
 This page imports no other page that needs numba: each function imports its own on first call.

@@ -5,31 +5,16 @@
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, models, overload, register_model
+from numba.extending import intrinsic, overload
 
 from . import byte_tile
 from ._jit import host_features
 from ._lower import I32, I64, emit_call, emit_mask, emit_splat, pointer
+from ._lower_vectors import BYTES, SUMS, every, load_as, store_as, sums
 from .simd import LANES
 
-SUMS, BYTES, WORDS = ir.VectorType(I32, LANES), ir.VectorType(ir.IntType(8), LANES), ir.VectorType(ir.IntType(16), 2 * LANES)
+WORDS = ir.VectorType(ir.IntType(16), 2 * LANES)
 MADD = {16: "llvm.x86.avx512.pmaddw.d.512", 8: "llvm.x86.avx2.pmadd.wd"}
-
-
-class Sums(types.Type):
-    """numba's name for one register of LANES int32."""
-
-    def __init__(self):
-        super().__init__(f"i32x{LANES}")
-
-
-sums = Sums()
-
-
-@register_model(Sums)
-class _SumsModel(models.PrimitiveModel):
-    def __init__(self, manager, kind):
-        super().__init__(manager, kind, SUMS)
 
 
 def way(features):
@@ -44,21 +29,6 @@ def way(features):
 
 
 WAY = way(host_features())
-
-
-def every(kind, value):
-    """A constant vector."""
-    return ir.Constant(kind, [value] * kind.count)
-
-
-def load_as(b, p, at, kind):
-    """A vector of this kind from p[at]; no alignment is assumed beyond that of its numbers."""
-    return b.load(b.bitcast(b.gep(p, [at]), kind.as_pointer()), align=1)
-
-
-def store_as(b, p, at, value):
-    """A vector to p[at]."""
-    b.store(value, b.bitcast(b.gep(p, [at]), value.type.as_pointer()), align=1)
 
 
 def emit_dot(b, acc, x, w):

@@ -11,7 +11,7 @@ from numba.extending import intrinsic, overload
 from . import byte_tile
 from . import requantization as rules
 from ._lower import F32, I32, I64, emit_call, emit_fma, emit_mask, emit_splat, pointer
-from ._lower_bytes import BYTES, SUMS, every, load_as, store_as
+from ._lower_vectors import BYTES, SUMS, every, load_as, store_as
 from .simd import LANES
 
 F64 = ir.DoubleType()
