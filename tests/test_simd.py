@@ -12,8 +12,8 @@ from tinyconv.kernels._jit import fast
 LANES = simd.LANES
 load, load_n, store_n, fma, splat, lower, higher, turn = (
     getattr(simd, name) for name in ("load", "load_n", "store_n", "fma", "splat", "lower", "higher", "turn"))
-zeros, multiply, slide, keep, resume, finish, outer = (
-    getattr(tile, name) for name in ("zeros", "multiply", "slide", "keep", "resume", "finish", "outer"))
+zeros, multiply, multiply_pair, slide, keep, resume, finish, outer = (
+    getattr(tile, name) for name in ("zeros", "multiply", "multiply_pair", "slide", "keep", "resume", "finish", "outer"))
 start, window, finish_strip, gradients = (getattr(strip, name) for name in ("start", "window", "finish_strip", "gradients"))
 
 
@@ -34,6 +34,7 @@ def tile_kernel(A, rows, hop, zero, B, places, C, S, bias, n, residual, low, hig
     keep(slide(zeros(3, 2), 3, 2, 5, A, 2, B, LANES, 4), 3, 2, S, 12 * LANES)
     acc = outer(zeros(3, 2), 3, 2, A, 1, 7, B, 3, 2 * LANES + hop, n, 4)
     keep(acc, 3, 2, S, 6 * LANES)
+    keep(multiply_pair(zeros(3, 4), 3, 2, A, rows, hop, hop, zero, 2, B, LANES, 5 * LANES, 3), 3, 4, S, 18 * LANES)
 
 
 def strip_kernel(x, table, zero, w, bias, dy, places, y, S, n, low, high):
@@ -88,15 +89,16 @@ def test_lower_and_higher_let_nan_through():
 @pytest.mark.parametrize("residual", [0, 1])
 @pytest.mark.parametrize("hop", [1, 2])
 def test_tile(n, residual, hop):
-    """Rows by table (one of zeros), sums kept and resumed, masked columns, a place left out, bias, residual, clip; the sum over pixels."""
+    """Rows by table (one of zeros), sums kept and resumed, masked columns, a place left out, bias, residual, clip; two panels at once; the
+    sum over pixels."""
     rng = np.random.default_rng(n)
     pitch = 3 * LANES
     rows, places = np.full(4 * hop, 3), np.array([0, pitch, -1, 2 * pitch], np.int64)
     rows[::hop] = 9, 0, -1, 5
     check_same(tile_kernel, numbers(rng, 30), rows, hop, np.zeros(8, np.float32), numbers(rng, 16 * LANES), np.abs(places), numbers(rng, 16 * LANES),
-               np.zeros(18 * LANES, np.float32), numbers(rng, 6 * LANES), n, residual, np.float32(-20), np.float32(30))
+               np.zeros(30 * LANES, np.float32), numbers(rng, 6 * LANES), n, residual, np.float32(-20), np.float32(30))
     check_same(tile_kernel, numbers(rng, 30), rows, hop, np.zeros(8, np.float32), numbers(rng, 16 * LANES), places * (places >= 0), numbers(rng, 16 * LANES),
-               np.zeros(18 * LANES, np.float32), numbers(rng, 6 * LANES), n, residual, np.float32(-np.inf), np.float32(np.inf))
+               np.zeros(30 * LANES, np.float32), numbers(rng, 6 * LANES), n, residual, np.float32(-np.inf), np.float32(np.inf))
 
 
 @pytest.mark.small

@@ -22,32 +22,50 @@ def _zeros(context, MR, NV):
     return kind(MR, NV), emit
 
 
+def multiply_rows(builder, acc, mr, nv, pA, pI, q, hop, pZ, first, panels, K):
+    """The loop of `multiply` over panels of nv vectors that begin at these addresses -> the sums."""
+    slots = [cgutils.alloca_once(builder, VECTOR) for _ in acc]
+    for slot, value in zip(slots, acc):
+        builder.store(value, slot)
+    starts = []
+    for i in range(mr):
+        at = builder.load(builder.gep(pI, [builder.add(q, builder.mul(hop, I64(i)))]))
+        inside = builder.gep(pA, [builder.add(at, first)])
+        starts.append(builder.select(builder.icmp_signed("<", at, I64(0)), pZ, inside))
+    with cgutils.for_range(builder, K) as loop:
+        at = builder.mul(loop.index, I64(nv * LANES))
+        columns = [emit_load(builder, panel, builder.add(at, I64(LANES * j))) for panel in panels for j in range(nv)]
+        for i, start in enumerate(starts):
+            a = emit_splat(builder, builder.load(builder.gep(start, [loop.index])))
+            for j, column in enumerate(columns):
+                slot = slots[i * len(columns) + j]
+                builder.store(emit_fma(builder, a, column, builder.load(slot)), slot)
+    return [builder.load(slot) for slot in slots]
+
+
 @intrinsic(prefer_literal=True)
 def _multiply(context, acc, MR, NV, A, rows, q, hop, zero, first, B, b, K):
     index = types.intp
     signature = acc(acc, MR, NV, A, rows, index, index, zero, index, B, index, index)
-    mr, nv = MR.literal_value, NV.literal_value
 
     def emit(c, builder, s, v):
         pA, pI, pZ, pB = (pointer(c, builder, s.args[i], v[i]) for i in (3, 4, 7, 9))
-        q, hop, first, b, K = v[5], v[6], v[8], v[10], v[11]
-        slots = [cgutils.alloca_once(builder, VECTOR) for _ in range(mr * nv)]
-        for slot, value in zip(slots, cgutils.unpack_tuple(builder, v[0])):
-            builder.store(value, slot)
-        starts = []
-        for i in range(mr):
-            at = builder.load(builder.gep(pI, [builder.add(q, builder.mul(hop, I64(i)))]))
-            inside = builder.gep(pA, [builder.add(at, first)])
-            starts.append(builder.select(builder.icmp_signed("<", at, I64(0)), pZ, inside))
-        with cgutils.for_range(builder, K) as loop:
-            at = builder.add(b, builder.mul(loop.index, I64(nv * LANES)))
-            columns = [emit_load(builder, pB, builder.add(at, I64(LANES * j))) for j in range(nv)]
-            for i, start in enumerate(starts):
-                a = emit_splat(builder, builder.load(builder.gep(start, [loop.index])))
-                for j, column in enumerate(columns):
-                    slot = slots[i * nv + j]
-                    builder.store(emit_fma(builder, a, column, builder.load(slot)), slot)
-        return c.make_tuple(builder, s.return_type, [builder.load(slot) for slot in slots])
+        sums = multiply_rows(builder, cgutils.unpack_tuple(builder, v[0]), MR.literal_value, NV.literal_value, pA, pI, v[5], v[6], pZ, v[8],
+                             [builder.gep(pB, [v[10]])], v[11])
+        return c.make_tuple(builder, s.return_type, sums)
+    return signature, emit
+
+
+@intrinsic(prefer_literal=True)
+def _multiply_pair(context, acc, MR, NV, A, rows, q, hop, zero, first, B, b, apart, K):
+    index = types.intp
+    signature = acc(acc, MR, NV, A, rows, index, index, zero, index, B, index, index, index)
+
+    def emit(c, builder, s, v):
+        pA, pI, pZ, pB = (pointer(c, builder, s.args[i], v[i]) for i in (3, 4, 7, 9))
+        panels = [builder.gep(pB, [at]) for at in (v[10], builder.add(v[10], v[11]))]
+        sums = multiply_rows(builder, cgutils.unpack_tuple(builder, v[0]), MR.literal_value, NV.literal_value, pA, pI, v[5], v[6], pZ, v[8], panels, v[12])
+        return c.make_tuple(builder, s.return_type, sums)
     return signature, emit
 
 
@@ -159,6 +177,9 @@ overload(tile.zeros, inline="always", prefer_literal=True)(lambda MR, NV: lambda
 overload(tile.multiply, inline="always", prefer_literal=True)(
     lambda acc, MR, NV, A, rows, q, hop, zero, first, B, b, K: lambda acc, MR, NV, A, rows, q, hop, zero, first, B, b, K: _multiply(
         acc, MR, NV, A, rows, q, hop, zero, first, B, b, K))
+overload(tile.multiply_pair, inline="always", prefer_literal=True)(
+    lambda acc, MR, NV, A, rows, q, hop, zero, first, B, b, apart, K: lambda acc, MR, NV, A, rows, q, hop, zero, first, B, b, apart, K: _multiply_pair(
+        acc, MR, NV, A, rows, q, hop, zero, first, B, b, apart, K))
 overload(tile.slide, inline="always", prefer_literal=True)(
     lambda acc, MR, NV, HOP, A, a, B, b, K: lambda acc, MR, NV, HOP, A, a, B, b, K: _slide(acc, MR, NV, HOP, A, a, B, b, K))
 overload(tile.keep, inline="always", prefer_literal=True)(lambda acc, MR, NV, S, at: lambda acc, MR, NV, S, at: _keep(acc, MR, NV, S, at))

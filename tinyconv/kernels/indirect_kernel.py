@@ -1,14 +1,15 @@
 """The kernel of `indirect`: pixels by table, panels of packed filters, the register tile. Read that page first: it has the formula.
 
-A task takes a block of pixels and some panels of NR filters. Each panel's sum is cut into pieces of about DEEP terms, whose weights (DEEP x NR
-numbers, 16 KB) stay in the first cache while the block's pixels pass; the sums wait in `partial` meanwhile. Filters behind the last full
-panel, if they fit one vector, take a narrow panel of LANES. Bound by: FMA; where planes are small, by the stream of weights.
+A task takes a block of pixels and some panels of NR filters, two at a time where there are two. Each panel's sum is cut into pieces of about DEEP
+terms (half as many of two), whose weights (16 KB) stay in the first cache while the block's pixels pass; the sums wait in `partial` meanwhile. Filters
+behind the last full panel, if they fit one vector, take a narrow panel of LANES. Bound by: FMA, and where another program shares the processor's
+instruction decoder, by instructions (1.5 for a multiply-add); where planes are small, by the stream of weights.
 """
 import numpy as np
 
 from ._jit import fast
 from .simd import LANES, turn
-from .tile import MR, NR, NV, finish, keep, multiply, resume, zeros
+from .tile import MR, NR, NV, PAIR, finish, keep, multiply, multiply_pair, resume, zeros
 
 FEW = 2                 # pixels: a vector's product, and not a matrix's, takes a tile of so many rows
 
@@ -95,13 +96,40 @@ def build(NV, ROWS):
     return panel
 
 
+def build_pair(ROWS):
+    """`build` for two neighbouring panels of NV vectors at once: a number of x once broadcast serves twice as many filters."""
+    WIDE = 2 * NV
+
+    @fast
+    def panels(x, packed, base, bias, column, n, R, residual, low, high, y, table, partial, zero, count, block, alike, deep, taps, cg, first):
+        """As `panel`, for filters column … column+n-1 of two panels that follow each other, NR < n <= 2·NR."""
+        wide, tall, apart = min(cg, deep), max(1, deep // cg), taps * cg * NR
+        for t0 in range(0, max(taps, 1), tall):
+            for c0 in range(0, cg, wide):
+                begins = t0 == 0 and c0 == 0
+                ends = t0 + tall >= taps and c0 + wide >= cg
+                for r in range(0, count, ROWS):
+                    acc = zeros(ROWS, WIDE) if begins else resume(ROWS, WIDE, partial, 2 * r * NR)
+                    for t in range(t0, min(taps, t0 + tall)):
+                        if alike and table[r * taps + t] < 0:
+                            continue
+                        acc = multiply_pair(acc, ROWS, NV, x, table, r * taps + t, taps, zero, first + c0, packed, base + (t * cg + c0) * NR, apart,
+                                            min(wide, cg - c0))
+                    if ends:
+                        finish(acc, ROWS, WIDE, y, table, block * taps + r, column, n, bias, column, R, residual, low, high)
+                    else:
+                        keep(acc, ROWS, WIDE, partial, 2 * r * NR)
+    return panels
+
+
 wide_panel, narrow_panel, few_panel = build(NV, MR), build(1, MR), build(NV, FEW)
+pair_panels, few_pair = build_pair(PAIR or MR), build_pair(FEW)
 
 
 @fast
-def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, tables, partials, lifted, zero, pieces, block, alike, deep, lift, splits,
+def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, tables, partials, lifted, zero, pieces, block, tall, alike, deep, lift, splits,
              groups, c, cg, f, n, grid_h, grid_w, step_h, step_w, rows, columns, shifts, h, w, out_h, out_w, a, b, out_step_h, out_step_w):
-    """Tasks: pieces. x (N,H,W,C), packed (G, panels, taps, terms, NR), y and R (N,OH,OW,F), all flat."""
+    """Tasks: pieces. x (N,H,W,C), packed (G, panels, taps, terms, NR), y and R (N,OH,OW,F), all flat; blocks of `block` pixels, tables and sums for `tall`."""
     taps, fg, pixels = rows.size, f // groups, n * grid_h * grid_w
     panels = (fg + NR - 1) // NR
     per = (panels + splits - 1) // splits
@@ -120,23 +148,32 @@ def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, tables, partial
             if at != known:
                 known = at
                 if straight:
-                    walk_straight(first, count, block, table, c, f)
+                    walk_straight(first, count, tall, table, c, f)
                 else:
-                    walk(first, count, block, table, n * alike, grid_h, grid_w, step_h, step_w, rows, columns, shifts, h, w, c,
+                    walk(first, count, tall, table, n * alike, grid_h, grid_w, step_h, step_w, rows, columns, shifts, h, w, c,
                          out_h, out_w, a, b, out_step_h, out_step_w, f)
                 if lift:
                     lift_rows(x, table, count, c, source, c + LANES)
-            for p in range(s * per, min(panels, (s + 1) * per)):
+            p, last = s * per, min(panels, (s + 1) * per)
+            while p < last:
                 column, base, left = g * fg + p * NR, (g * panels + p) * taps * cg * NR, fg - p * NR
-                if left > LANES and count <= FEW:
+                together = 2 if PAIR and p + 1 < last and left > NR + LANES else 1
+                if together == 2 and count <= FEW:
+                    few_pair(source, packed, base, bias, column, min(2 * NR, left), R, residual, low, high, y, table, partial,
+                             zero, count, tall, alike, deep // 2, taps, cg, g * cg)
+                elif together == 2:
+                    pair_panels(source, packed, base, bias, column, min(2 * NR, left), R, residual, low, high, y, table, partial,
+                                zero, count, tall, alike, deep // 2, taps, cg, g * cg)
+                elif left > LANES and count <= FEW:
                     few_panel(source, packed, base, bias, column, min(NR, left), R, residual, low, high, y, table, partial,
-                              zero, count, block, alike, deep, taps, cg, g * cg)
+                              zero, count, tall, alike, deep, taps, cg, g * cg)
                 elif left > LANES:
                     wide_panel(source, packed, base, bias, column, min(NR, left), R, residual, low, high, y, table, partial,
-                               zero, count, block, alike, deep, taps, cg, g * cg)
+                               zero, count, tall, alike, deep, taps, cg, g * cg)
                 else:
                     narrow_panel(source, packed, base, bias, column, left, R, residual, low, high, y, table, partial,
-                                 zero, count, block, alike, deep, taps, cg, g * cg)
+                                 zero, count, tall, alike, deep, taps, cg, g * cg)
+                p += together
 
 
 def filter_rows(terms, taps):

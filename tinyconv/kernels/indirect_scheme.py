@@ -15,7 +15,7 @@ from . import select, standing, threads
 from .indirect_kernel import convolve, filter_rows, pack_panels
 from .simd import LANES
 from .standing import OPEN, PLACES
-from .tile import MR, NR
+from .tile import MR, NR, PAIR
 
 DEEP = 128              # terms of a sum taken at once
 BLOCK = 8               # tiles of MR pixels in a task, at most
@@ -97,13 +97,15 @@ class Scheme:
         lift = int(c % FAR == 0 and row >= 0 and column >= 0 and (grid[0] - 1) * step[0] + row < h and (grid[1] - 1) * step[1] + column < wide)
         self.padded = any(at < 0 or (count - 1) * stride + at >= size for size, count, stride, places in
                           ((h, grid[0], step[0], offsets[0]), (wide, grid[1], step[1], offsets[1])) for at in places)
-        self.sizes = groups * panels * len(taps) * depth * NR, pieces * block * NR, pieces * block * (c + LANES) * lift
+        several = 2 if PAIR and panels > 1 else 1                           # panels at once
+        tall = -(-block // PAIR) * PAIR if several > 1 else block           # whole tiles, of 6 pixels as of 14
+        self.sizes = groups * panels * len(taps) * depth * NR, pieces * tall * NR * several, pieces * block * (c + LANES) * lift
         self.panels = groups * panels
-        self.rooms = ((sum(self.sizes), np.float32), ((pieces, (len(taps) + 1) * block), np.int64))
+        self.rooms = ((sum(self.sizes), np.float32), ((pieces, (len(taps) + 1) * tall), np.int64))
         self.packing = groups, fg, step_g, step_f, np.array(terms, np.int64), np.array(taps, np.int64), (
             filter_rows(terms, taps) if step_f > 1 else np.zeros(0, np.int64))
         rows, columns = (np.array(o, np.int64) for o in offsets)
-        self.rest = (np.zeros(depth, np.float32), pieces, block, int(alike), DEEP, lift, splits, groups, c, depth, f, n, *grid, *step, rows, columns,
+        self.rest = (np.zeros(depth, np.float32), pieces, block, tall, int(alike), DEEP, lift, splits, groups, c, depth, f, n, *grid, *step, rows, columns,
                      (rows * wide + columns) * c, h, wide, oh, ow, *origin, *out_step)
         self.work = pixels * f * depth * len(taps) // 32
 
