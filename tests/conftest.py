@@ -9,6 +9,24 @@ from tinyconv import kernels, tensor
 kernels.use(os.environ.get("TINYCONV_TEST_MODE", "fast"))          # test_without_jit runs the small tests once more in plain mode
 
 
+def _second_runs(session):
+    """The chosen tests of test_without_jit."""
+    return [item for item in session.items if item.path.name == "test_without_jit.py"]
+
+
+def pytest_collection_finish(session):
+    """The second runs begin at once, beside all other tests, which rarely occupy more than one processor."""
+    for item in _second_runs(session):
+        if not session.config.option.collectonly:
+            item.module.begin(item.callspec.params["setting"])
+
+
+def pytest_sessionfinish(session):
+    """They end with the session, also with one that was interrupted."""
+    for item in _second_runs(session):
+        item.module.end()
+
+
 @pytest.fixture
 def rng():
     """A generator with a fixed seed, new for each test: the order in which tests run cannot matter."""

@@ -308,10 +308,14 @@ def test_distillation_brings_student_and_teacher_together():
         apply.distill(student, other, images, labels)
 
 
-def taught_pair():
-    """(student, teacher, images, labels): the teacher trained, both with a convolution, a pooling and a layer for scores."""
+def taught_pair(epochs=3):
+    """(student, teacher, images, labels): the teacher trained (0: as it begins), both with a convolution, a pooling and a layer for
+    scores.
+    """
     images, labels = toy(128)
-    teacher = apply.finetune(tc.trace(seen_net(8, 0), (1, 2, 6, 6), check=False), images, labels, epochs=3, lr=0.05, progress=False)
+    teacher = tc.trace(seen_net(8, 0), (1, 2, 6, 6), check=False)
+    if epochs:
+        teacher = apply.finetune(teacher, images, labels, epochs=epochs, lr=0.05, progress=False)
     return tc.trace(seen_net(4, 1), (1, 2, 6, 6), check=False), teacher, images, labels
 
 
@@ -343,7 +347,7 @@ def test_every_way_of_distilling(method):
 @pytest.mark.small
 def test_features_are_compared_as_the_pure_losses_say():
     """One step's loss of every feature method is cross-entropy and weight times the pure loss, on features computed by hand."""
-    student, teacher, images, labels = taught_pair()
+    student, teacher, images, labels = taught_pair(epochs=0)
     images, labels = images[:8], labels[:8]
     arrays = student.arrays()
     relu = [np.maximum(tc.kernels.conv2d(images, g.array("0.weight"), g.array("0.bias"), padding=1), 0) for g in (student, teacher)]
@@ -362,7 +366,7 @@ def test_features_are_compared_as_the_pure_losses_say():
 @pytest.mark.small
 def test_what_distillation_refuses():
     """Unknown methods, weights and layers that do not fit: before a step is taken, student and teacher as they were."""
-    student, teacher, images, labels = taught_pair()
+    student, teacher, images, labels = taught_pair(epochs=0)
     module = graph.Network(student)
     before = {name: a.tobytes() for name, a in module.state_dict().items()}
     other = tc.trace(nn.Sequential(nn.Flatten(), nn.Linear(72, 5, rng=0)), (1, 2, 6, 6), check=False)
@@ -841,9 +845,7 @@ def test_operations_without_an_integer_form_are_named(name):
 @pytest.mark.small
 @pytest.mark.usefixtures("untouched")
 def test_calibration_that_says_nothing_is_refused(g):
-    """No pictures, NaN, infinities, another shape, no array at all; unknown rules and bits; a second quantization; weights
-    beyond int32.
-    """
+    """No pictures, NaN, infinities, another shape, no array at all; unknown rules and bits; a second quantization."""
     x = pictures(2, 2, 6, 6)
     bad = x.copy()
     bad[1, 0, 2, 2] = np.nan
@@ -859,6 +861,10 @@ def test_calibration_that_says_nothing_is_refused(g):
             apply.quantize(g, x, **arguments)
     with pytest.raises(graph.GraphError, match="the network is quantized already"):
         apply.quantize(apply.quantize(g, x), x)
+
+
+def test_weights_beyond_int32_are_refused():
+    """70,000 weights of 127 times values of up to 255 do not fit: said before anything is added up."""
     huge = tc.trace(nn.Sequential(nn.Linear(70_000, 1, rng=0)), (1, 70_000), check=False)
     huge = huge.with_arrays({"0.weight": np.ones((1, 70_000), np.float32)})
     with pytest.raises(ValueError, match="0/linear: the sums of linear could reach 2,2.*int32"):

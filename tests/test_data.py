@@ -357,12 +357,12 @@ def test_shapes_repeat_by_seed():
 
 
 def test_shapes_are_quick():
-    """1,000 images in under a second (best of three: another process may hold the machine)."""
+    """1,000 images in under a second of processor time (best of three: another process may hold the machine)."""
     seconds = []
     for _ in range(3):
-        begun = time.perf_counter()
+        begun = time.process_time()
         tc.data.shapes(1000, 0)
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(time.process_time() - begun)
     assert min(seconds) < 1
 
 

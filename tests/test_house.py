@@ -7,6 +7,7 @@ import importlib
 import pathlib
 import re
 import sys
+from functools import lru_cache
 from typing import NamedTuple
 
 import pytest
@@ -70,8 +71,9 @@ def _page(path, text):
     return Page(path, text, ast.parse(text))
 
 
+@lru_cache(maxsize=None)
 def _pages():
-    """Every page of the package and of the tests."""
+    """Every page of the package and of the tests, read once for all rules."""
     files = [("tinyconv", PACKAGE, file) for file in sorted(PACKAGE.rglob("*.py"))]
     files += [("tests", TESTS, file) for file in sorted(TESTS.glob("*.py"))]
     return [_page(f"{name}/{file.relative_to(base).as_posix()}", file.read_text(encoding="utf-8")) for name, base, file in files]

@@ -380,12 +380,12 @@ def _count_objects():
 
 
 @pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"),
-                    reason="500 steps of interpreted kernels take minutes")
+                    reason="200 steps of interpreted kernels take minutes")
 def test_training_does_not_grow():
-    """500 steps of a small convolutional network: the traced memory and the number of tensors and nodes end as they began.
+    """200 steps of a small convolutional network: the traced memory and the number of tensors and nodes end as they began.
 
     The first steps fill what lives as long as training does (momentum, gradients, scratch, caches): counting begins after them.
-    64 KB are allowed for what Python itself keeps here and there; one activation a step would be 500 times 2 KB.
+    64 KB are allowed for what Python itself keeps here and there; one activation a step would be 200 times 2 KB.
     """
     rng = np.random.default_rng(0)
     nn = tc.nn
@@ -409,7 +409,7 @@ def test_training_does_not_grow():
     try:
         train(10)
         objects, (memory, _) = _count_objects(), tracemalloc.get_traced_memory()
-        last = train(500)
+        last = train(200)
         assert _count_objects() == objects
         assert tracemalloc.get_traced_memory()[0] - memory < 64 * 1024
     finally:

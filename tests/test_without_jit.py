@@ -1,28 +1,57 @@
-"""The small tests once more: with the compiler switched off, and on the readable kernels alone (`tc.use("plain")`)."""
+"""The small tests once more: with the compiler switched off, and on the readable kernels alone (`tc.use("plain")`).
+
+Both runs are processes of their own. conftest begins them as soon as these tests are chosen, beside all the others, at a low
+priority: they take what the rest leaves of the processors. The tests here, the last ones, wait for their ends.
+"""
 import os
 import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SECOND_RUN = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0") or "TINYCONV_TEST_MODE" in os.environ
+SETTINGS = {"without the compiler": {"NUMBA_DISABLE_JIT": "1"}, "plain": {"TINYCONV_TEST_MODE": "plain"}}
+RUNS = {}               # setting -> the process, the file of what it says
+
+
+def begin(setting):
+    """`python -m pytest -m small` in a process of its own, under one of the settings; nothing if it was begun, or in such a run."""
+    if SECOND_RUN or setting in RUNS:
+        return
+    command = [sys.executable, "-m", "pytest", "-m", "small", "-q", "-p", "no:cacheprovider", "--durations=5"]
+    said = tempfile.TemporaryFile("w+", encoding="utf-8")                                       # a pipe that nobody empties fills up
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **SETTINGS[setting]}, stdin=subprocess.DEVNULL,
+                               stdout=said, stderr=subprocess.STDOUT)
+    if hasattr(os, "setpriority"):
+        os.setpriority(os.PRIO_PROCESS, process.pid, os.getpriority(os.PRIO_PROCESS, 0) + 10)
+    RUNS[setting] = process, said
+
+
+def end():
+    """Nothing outlives the session, however it ends."""
+    for process, said in RUNS.values():
+        process.kill()                                                                          # nothing, if it has ended
+        process.wait()
+        said.close()
+    RUNS.clear()
 
 
 @pytest.mark.skipif(SECOND_RUN, reason="this is such a run already")
-@pytest.mark.parametrize("setting", [{"NUMBA_DISABLE_JIT": "1"}, {"TINYCONV_TEST_MODE": "plain"}], ids=["without the compiler", "plain"])
+@pytest.mark.parametrize("setting", SETTINGS)
 def test_small_tests_pass_otherwise_too(setting):
-    """`python -m pytest -m small` in a process of its own: all pass, and there were some to pass.
+    """All pass, and there were some to pass.
 
     Without the compiler every kernel is plain Python, for a debugger to step through; in plain mode everything, training
     included, runs on the loops that are the formulas.
     """
-    command = [sys.executable, "-m", "pytest", "-m", "small", "-q", "-p", "no:cacheprovider", "--durations=5"]
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **setting}, stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=400)
-    report = done.stdout[-4000:] + done.stderr[-2000:]
-    assert done.returncode == 0, report
-    passed = re.search(r"(\d+) passed", done.stdout)
-    assert passed and int(passed.group(1)) >= 2000, report
+    process, said = RUNS[setting]
+    code = process.wait(timeout=600)
+    said.seek(0)
+    told = said.read()
+    assert code == 0, told[-6000:]
+    passed = re.search(r"(\d+) passed", told)
+    assert passed and int(passed.group(1)) >= 2000, told[-6000:]
