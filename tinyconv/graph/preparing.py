@@ -1,13 +1,17 @@
 """What operations work out from their constants alone, kept from one run of a graph to the next: packed weights.
 
-An integer layer proves that its sums fit, packs its weights and makes tables before it multiplies anything; for one picture that takes
-longer than the multiplying. An operation with `prepare` in the table says how to do it once:
+A layer packs its weights and lays its arguments down before it multiplies anything, an integer layer proves that its sums fit and makes tables
+besides; for one picture that takes longer than the multiplying. An operation with `prepare` in the table says how to do it once:
 
     run = prepare(x_shape, x_dtype, *constants, **attributes);   run(x) == forward(x, *constants, **attributes)[0]
 
 A kept run is used again only for an input of the same shape and type, the same mode and number of threads, and *equal* constants: an array
-that cannot be written to is known by being the same one, any other is compared with a copy, number by number. So a result never depends on
-what was kept. Of every node the last run is kept, in each thread its own: they have scratch memory. Memory: 3 bytes a weight.
+that cannot be written to is known by being the same one, any other is compared with a copy, bit by bit. So a result never depends on
+what was kept. Of every node the last run is kept, in each thread its own: they have scratch memory. Where `prepare` gives None nothing is.
+
+Memory in bytes a weight: 3 for integers; for float32 4 packed (Winograd's transforms 16 a/9 with tiles of a = 4, 6 by 6: 7 and 16 for a 3x3
+window), 4 more for the copy unless the array is read-only, and a layer's working memory. An array to be compared of more than LARGEST numbers
+is not kept: comparing would read as much memory as packing does.
 """
 import threading
 
@@ -15,9 +19,12 @@ import numpy as np
 
 from .. import kernels
 
+LARGEST = 1 << 22       # numbers compared in each run, at most
+PIECE = 1 << 14         # numbers compared at once: they stay in the first caches
+
 
 class Prepared:
-    """The runs that one graph keeps: prepared(number of the node, op, arguments, attributes) -> the operation's result."""
+    """The runs that one graph keeps: `ready` gives that of a node, made now or before."""
 
     def __init__(self):
         self.here = threading.local()
@@ -25,30 +32,50 @@ class Prepared:
     def __reduce__(self):
         return Prepared, ()                                        # a copy of a graph keeps nothing yet
 
-    def __call__(self, number, op, arguments, attributes):
-        x, *constants = arguments
-        kept = self.here.__dict__.setdefault("runs", {})
-        made_for = (x.shape, x.dtype, kernels.mode(), kernels.get_num_threads())
-        known, held, run = kept.get(number, (None, (), None))
-        if known != made_for or not all(map(_same, held, constants)):
-            kept.pop(number, None)                                 # not two at a time in memory
-            run = op.prepare(x.shape, x.dtype, *constants, **attributes)
-            kept[number] = made_for, [_hold(a) for a in constants], run
-        return run(x)
+    def runs(self):
+        """This thread's: number of the node -> (what it was made for, its constants as they were, run)."""
+        return self.here.__dict__.setdefault("runs", {})
+
+    @staticmethod
+    def ready(runs, number, op, x, constants, attributes):
+        """The run of node `number` for x and these constants, or None if the operation has none; runs: those of this thread."""
+        known, held, run = runs.get(number, (None, (), None))
+        made_for = x.shape, x.dtype, kernels.mode(), kernels.get_num_threads()
+        if known == made_for and all(map(_same, held, constants)):
+            return run
+        runs.pop(number, None)                                     # not two at a time in memory
+        if any(isinstance(a, np.ndarray) and a.size > LARGEST and not _fixed(a) for a in constants):
+            return None
+        run = op.prepare(x.shape, x.dtype, *constants, **attributes)
+        if run is not None:
+            runs[number] = made_for, [_hold(a) for a in constants], run
+        return run
+
+
+def _fixed(a):
+    """Can nobody write to this array?"""
+    return a.flags.owndata and not a.flags.writeable
+
+
+def _pieces(a):
+    """The bits of an array's numbers, in order, a piece at a time."""
+    if a.size <= PIECE:
+        return [a.tobytes()]
+    flat = a.reshape(-1)
+    return (flat[i:i + PIECE].tobytes() for i in range(0, flat.size, PIECE))
 
 
 def _hold(a):
-    """(the array itself, None) if nobody can write to it, else (None, a copy)."""
+    """What `_same` knows a constant by: a read-only array itself, of any other its type, shape and bits."""
     if not isinstance(a, np.ndarray):
-        return None, a
-    return (a, None) if a.flags.owndata and not a.flags.writeable else (None, a.copy())
+        return a
+    return a if _fixed(a) else (a.dtype, a.shape, list(_pieces(a)))
 
 
 def _same(held, a):
     """Is `a` what was held?"""
-    array, copy = held
-    if array is not None:
-        return array is a and not a.flags.writeable
-    if not isinstance(a, np.ndarray) or not isinstance(copy, np.ndarray):
-        return type(a) is type(copy) and a == copy
-    return a.dtype == copy.dtype and np.array_equal(a, copy)
+    if type(held) is tuple:
+        return isinstance(a, np.ndarray) and a.dtype == held[0] and a.shape == held[1] and all(map(bytes.__eq__, held[2], _pieces(a)))
+    if isinstance(held, np.ndarray):
+        return held is a and not a.flags.writeable
+    return type(held) is type(a) and held == a
