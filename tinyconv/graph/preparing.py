@@ -39,10 +39,9 @@ class Prepared:
     @staticmethod
     def ready(runs, number, op, x, constants, attributes):
         """The run of node `number` for x and these constants, or None if the operation has none; runs: those of this thread."""
-        known, held, run = runs.get(number, (None, (), None))
-        made_for = x.shape, x.dtype, kernels.mode(), kernels.get_num_threads()
-        if known == made_for and all(map(_same, held, constants)):
-            return run
+        made_for, kept = (x.shape, x.dtype, kernels.mode(), kernels.get_num_threads()), runs.get(number)
+        if kept is not None and kept[0] == made_for and all(map(_same, kept[1], constants)):
+            return kept[2]
         runs.pop(number, None)                                     # not two at a time in memory
         if any(isinstance(a, np.ndarray) and a.size > LARGEST and not _fixed(a) for a in constants):
             return None
@@ -58,24 +57,23 @@ def _fixed(a):
 
 
 def _pieces(a):
-    """The bits of an array's numbers, in order, a piece at a time."""
-    if a.size <= PIECE:
-        return [a.tobytes()]
+    """The bits of a large array's numbers, in order, a piece at a time."""
     flat = a.reshape(-1)
     return (flat[i:i + PIECE].tobytes() for i in range(0, flat.size, PIECE))
 
 
 def _hold(a):
-    """What `_same` knows a constant by: a read-only array itself, of any other its type, shape and bits."""
+    """What `_same` knows a constant by: a read-only array itself, of any other its shape, type and bits."""
     if not isinstance(a, np.ndarray):
         return a
-    return a if _fixed(a) else (a.dtype, a.shape, list(_pieces(a)))
+    return a if _fixed(a) else (a.shape, a.dtype, a.tobytes() if a.size <= PIECE else list(_pieces(a)))
 
 
 def _same(held, a):
     """Is `a` what was held?"""
-    if type(held) is tuple:
-        return isinstance(a, np.ndarray) and a.dtype == held[0] and a.shape == held[1] and all(map(bytes.__eq__, held[2], _pieces(a)))
-    if isinstance(held, np.ndarray):
-        return held is a and not a.flags.writeable
-    return type(held) is type(a) and held == a
+    if type(held) is not tuple:
+        return held is a and not a.flags.writeable if isinstance(held, np.ndarray) else type(held) is type(a) and held == a
+    shape, dtype, bits = held
+    if not isinstance(a, np.ndarray) or a.shape != shape or a.dtype != dtype:
+        return False
+    return a.tobytes() == bits if type(bits) is bytes else all(map(bytes.__eq__, bits, _pieces(a)))

@@ -88,7 +88,9 @@ def _prepared(step, known, ready, taped):
     op = lookup(node.op)
     if op.prepare is None or taped and op.vjp is not None:
         return None
-    x, *constants = [as_array(known[v]) if isinstance(v, str) else v for v in node.inputs]
+    x, *constants = [known[v] if isinstance(v, str) else v for v in node.inputs]
+    if taped:
+        x, *constants = map(as_array, (x, *constants))
     run = Prepared.ready(ready, step.number, op, x, constants, node.attributes)
     if run is None or len(step.nodes) == 1:
         return None if run is None else (Tensor(run(x)),) if taped else (run(x),)
