@@ -9,11 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..ops import TABLE
+
 CLIPS = {"relu": (0.0, np.inf), "relu6": (0.0, 6.0)}
 
 
 class Step(NamedTuple):
-    """`nodes` as one; `number`: the first one's place in the graph; `residual`: the name of R, or None; `finished`: names to let go afterwards."""
+    """`nodes` as one; `number`: the first one's place in the graph; `residual`: the name of R, or None; `finished`: names to let go afterwards;
+    `constant`: does the first node read nothing but x and arrays of the graph, so that what it works out from them may be kept?"""
 
     number: int
     nodes: tuple
@@ -21,10 +24,11 @@ class Step(NamedTuple):
     low: float
     high: float
     finished: tuple
+    constant: bool
 
 
 def steps(graph, joined):
-    """All nodes of the graph in steps: joined where they can be, or each by itself."""
+    """All nodes of the graph as a list of Step, in the order in which they run: joined where they can be, or each by itself."""
     chains, taken, places = {}, set(), {id(node): i for i, node in enumerate(graph.nodes)}
     readers = graph.consumers() if joined else {}
     for number, node in enumerate(graph.nodes):
@@ -34,7 +38,14 @@ def steps(graph, joined):
             chains[places[id(chain[-1])]] = number, chain, residual, bounds or (-np.inf, np.inf)
     ordered = [chains[place] for place in sorted(chains)]
     finished = _finished(graph, [chain for _, chain, _, _ in ordered])
-    return [Step(number, tuple(chain), residual, *bounds, tuple(names)) for (number, chain, residual, bounds), names in zip(ordered, finished)]
+    return [Step(number, tuple(chain), residual, *bounds, tuple(names), _constant(chain[0], graph))
+            for (number, chain, residual, bounds), names in zip(ordered, finished)]
+
+
+def _constant(node, graph):
+    """Does this node read x, made or given, and beside it only arrays of the graph and numbers?"""
+    return (TABLE[node.op].prepare is not None and isinstance(node.inputs[0], str)
+            and not any(isinstance(v, str) and v not in graph.parameters and v not in graph.buffers for v in node.inputs[1:]))
 
 
 def _chain(graph, node, readers, taken):

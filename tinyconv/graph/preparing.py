@@ -5,15 +5,17 @@ besides; for one picture that takes longer than the multiplying. An operation wi
 
     run = prepare(x_shape, x_dtype, *constants, **attributes);   run(x) == forward(x, *constants, **attributes)[0]
 
-A kept run is used again only for an input of the same shape and type, the same mode and number of threads, and *equal* constants: an array
-that cannot be written to is known by being the same one, any other is compared with a copy, bit by bit. So a result never depends on
-what was kept. Of every node the last run is kept, in each thread its own: they have scratch memory. Where `prepare` gives None nothing is.
+Constants are arrays of the graph: what a node before makes may be new in each run, and nothing is kept of it. A kept run is used again only for
+an input of the same shape and type, the same mode and number of threads, and *equal* constants: an array that cannot be written to is known by
+being the same one, any other is compared with a copy, bit by bit, when a run of the graph begins. So a result never depends on what was kept.
+Of every node the last run is kept, in each thread its own: they have scratch memory. Where `prepare` gives None nothing is.
 
 Memory in bytes a weight: 3 for integers; for float32 4 packed (Winograd's transforms 16 a/9 with tiles of a = 4, 6 by 6: 7 and 16 for a 3x3
 window), 4 more for the copy unless the array is read-only, and a layer's working memory. An array to be compared of more than LARGEST numbers
 is not kept: comparing would read as much memory as packing does.
 """
 import threading
+from typing import Callable, NamedTuple
 
 import numpy as np
 
@@ -23,8 +25,21 @@ LARGEST = 1 << 22       # numbers compared in each run, at most
 PIECE = 1 << 14         # numbers compared at once: they stay in the first caches
 
 
+class Kept(NamedTuple):
+    """A node's run: the shape and type of x that it is for, and its constants by name (numbers and None by themselves), as they were."""
+
+    shape: tuple
+    dtype: np.dtype
+    constants: list
+    run: Callable
+
+    def holds(self, arrays):
+        """Are the constants what they were?"""
+        return all([_same(held, arrays[a] if isinstance(a, str) else a) for a, held in self.constants])
+
+
 class Prepared:
-    """The runs that one graph keeps: `ready` gives that of a node, made now or before."""
+    """The runs that one graph keeps."""
 
     def __init__(self):
         self.here = threading.local()
@@ -32,23 +47,24 @@ class Prepared:
     def __reduce__(self):
         return Prepared, ()                                        # a copy of a graph keeps nothing yet
 
-    def runs(self):
-        """This thread's: number of the node -> (what it was made for, its constants as they were, run)."""
-        return self.here.__dict__.setdefault("runs", {})
+    def begin(self, arrays):
+        """This thread's runs that are right for these arrays, this mode and number of threads: number of the node -> Kept. Others are let go."""
+        now, here = (kernels.mode(), kernels.get_num_threads()), self.here.__dict__
+        if here.get("now") != now:
+            here["now"], here["runs"] = now, {}
+        runs = here["runs"]
+        for number in [number for number, kept in runs.items() if not kept.holds(arrays)]:
+            del runs[number]
+        return runs
 
-    @staticmethod
-    def ready(runs, number, op, x, constants, attributes):
-        """The run of node `number` for x and these constants, or None if the operation has none; runs: those of this thread."""
-        made_for, kept = (x.shape, x.dtype, kernels.mode(), kernels.get_num_threads()), runs.get(number)
-        if kept is not None and kept[0] == made_for and all(map(_same, kept[1], constants)):
-            return kept[2]
-        runs.pop(number, None)                                     # not two at a time in memory
-        if any(isinstance(a, np.ndarray) and a.size > LARGEST and not _fixed(a) for a in constants):
-            return None
-        run = op.prepare(x.shape, x.dtype, *constants, **attributes)
-        if run is not None:
-            runs[number] = made_for, [_hold(a) for a in constants], run
-        return run
+
+def prepare(op, x, constants, attributes, arrays):
+    """The Kept of an operation on x with these constants (names in `arrays`, numbers, None), or None if there is none to be had."""
+    values = [arrays[a] if isinstance(a, str) else a for a in constants]
+    if any(isinstance(a, np.ndarray) and a.size > LARGEST and not _fixed(a) for a in values):
+        return None
+    run = op.prepare(x.shape, x.dtype, *values, **attributes)
+    return run and Kept(x.shape, x.dtype, list(zip(constants, map(_hold, values))), run)
 
 
 def _fixed(a):

@@ -9,7 +9,7 @@ import numpy as np
 from ..ops import apply, lookup
 from ..ops.dispatch import as_array, recorder
 from ..tensor import Tensor, grad_enabled
-from .preparing import Prepared
+from .preparing import prepare
 from .structure import GraphError
 
 
@@ -27,7 +27,7 @@ def run(graph, *inputs, training=False, rng=None, values=None, updates=None, eac
     training, rng    what batch normalisation and dropout ask for at run time
     values           name -> array or Tensor, used in place of the graph's own parameters and buffers
     updates          a dict that receives the new running statistics by buffer name, when training
-    each             called as each(node, outputs) after every node: to look inside
+    each             called as each(node, outputs) after every node: to look inside (no nodes are joined then)
     Errors: GraphError for a wrong number or shape of inputs.
     """
     if len(inputs) != len(graph.inputs):
@@ -44,20 +44,20 @@ def run(graph, *inputs, training=False, rng=None, values=None, updates=None, eac
     if tensors and not taped:
         known = {name: as_array(v) for name, v in known.items()}
     given, new = {"training": training, "rng": rng}, {} if updates is None else updates
-    ready = None if recorder() else graph.prepared.runs()
+    ready = None if taped or recorder() else graph.prepared.begin(known)
     for step in graph.nodes_apart if taped or each is not None else graph.nodes_joined:
-        results = _prepared(step, known, ready, taped) if ready is not None else None
-        if results is None:
+        y = _prepared(step, known, ready, each) if step.constant and ready is not None else None
+        if y is not None:
+            known[step.nodes[-1].outputs[0]], results = y, (y,)
+        else:
             for node in step.nodes:
                 results = _results(node, known, given, taped)
                 known.update(zip(node.outputs, results))
                 for source, target in lookup(node.op).updates if training else ():
-                    if isinstance(node.inputs[target], str):                   # a later node that shares the statistic finds it moved
+                    if isinstance(node.inputs[target], str):                       # a later node that shares the statistic finds it moved
                         new[node.inputs[target]] = known[node.inputs[target]] = _array(results[source])
             for node in step.nodes[:-1]:
                 del known[node.outputs[0]]
-        else:
-            known[step.nodes[-1].outputs[0]], = results
         if each is not None:
             each(step.nodes[-1], tuple(map(Tensor, results)) if tensors and not taped else results)
         for name in step.finished:
@@ -82,22 +82,22 @@ def _results(node, known, given, taped):
     return results if isinstance(results, tuple) else (results,)
 
 
-def _prepared(step, known, ready, taped):
-    """The results of a step by what was prepared for it, or None if nothing was, or it cannot do the step in one pass."""
+def _prepared(step, known, ready, each):
+    """The result of a step by what was prepared for it, or None if nothing was, or it cannot do the step in one pass."""
     node = step.nodes[0]
-    op = lookup(node.op)
-    if op.prepare is None or taped and op.vjp is not None:
-        return None
-    x, *constants = [known[v] if isinstance(v, str) else v for v in node.inputs]
-    if taped:
-        x, *constants = map(as_array, (x, *constants))
-    run = Prepared.ready(ready, step.number, op, x, constants, node.attributes)
-    if run is None or len(step.nodes) == 1:
-        return None if run is None else (Tensor(run(x)),) if taped else (run(x),)
-    R = None if step.residual is None else known[step.residual]
+    x, kept = known[node.inputs[0]], ready.get(step.number)
+    if kept is None or kept.shape != x.shape or kept.dtype != x.dtype or each is not None and not kept.holds(known):
+        ready.pop(step.number, None)                                               # not two at a time in memory
+        kept = prepare(lookup(node.op), x, node.inputs[1:], node.attributes, known)
+        if kept is None:
+            return None
+        ready[step.number] = kept
+    if len(step.nodes) == 1:
+        return kept.run(x)
+    run, R = kept.run, None if step.residual is None else known[step.residual]
     if run.joined is None or R is not None and not (run.adds and R.shape == run.shape and R.dtype == x.dtype):
         return None
-    return run.joined(x, R, step.low, step.high),
+    return run.joined(x, R, step.low, step.high)
 
 
 def _array(value):
