@@ -1,4 +1,6 @@
 """What runs as one step, and what is kept of a float layer: bit by bit the nodes one after the other."""
+import copy
+
 import numpy as np
 import pytest
 
@@ -207,3 +209,28 @@ def test_large_arrays_that_can_be_written_to_are_not_kept(rng, monkeypatch):
     assert len(g.prepared.here.__dict__.get("runs")) == 1
     g.parameters["bias"][2] += 1
     check_bits(run(g, x), one_by_one(g, x))
+
+
+@pytest.mark.small
+def test_looking_inside_may_change_things(rng):
+    """What `each` writes to, and runs of the same graph inside of it, are seen by the nodes that come after; a copy begins anew."""
+    model = nn.Sequential(nn.Conv2d(2, 5, 3, rng=0), nn.ReLU(), nn.Conv2d(5, 4, 3, rng=1), nn.ReLU())
+    g, x = tc.trace(model, (1, 2, 7, 7), check=False), rng.standard_normal((2, 2, 7, 7)).astype(np.float32)
+    name = g.nodes[2].inputs[1]
+    other, seen = {name: rng.standard_normal(g.array(name).shape).astype(np.float32)}, []
+
+    def look(node, outputs):
+        seen.append(node.op)
+        if node is g.nodes[0]:
+            check_bits(run(g, x, values=other), one_by_one(g, x, values=other))
+            g.array(name)[0] += 1
+    for _ in range(3):
+        first = one_by_one(g, x)
+        check_bits(run(g, x), first)
+        y = run(g, x, each=look)
+        check_bits(y, one_by_one(g, x))
+        assert not np.array_equal(y, first)
+    assert seen == 3 * [node.op for node in g.nodes]
+    twin = copy.deepcopy(g)
+    assert not twin.prepared.here.__dict__
+    check_bits(run(twin, x), one_by_one(g, x))
