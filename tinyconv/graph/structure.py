@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from ..ops import TABLE
+from .joining import steps
 from .preparing import Prepared
 
 
@@ -83,15 +84,14 @@ class Graph:
         return readers
 
     @cached_property
-    def finished(self):
-        """For each node the names that nothing reads after it, and that the network does not return: they can be let go."""
-        last = {name: i for i, node in enumerate(self.nodes) for name in (*node.outputs, *node.values())}
-        kept = {*self.outputs, *self.parameters, *self.buffers}
-        names = [[] for _ in self.nodes]
-        for name, i in last.items():
-            if name not in kept:
-                names[i].append(name)
-        return names
+    def nodes_apart(self):
+        """The nodes in the order in which they run, each a step by itself (`joining`)."""
+        return steps(self, joined=False)
+
+    @cached_property
+    def nodes_joined(self):
+        """The same with convolutions and what they can do in their own pass as one step."""
+        return steps(self, joined=True)
 
     @cached_property
     def prepared(self):

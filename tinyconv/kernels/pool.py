@@ -19,6 +19,8 @@ Error of a mean in u, the unit roundoff: |err| <= k*u*mean|x| for a window of k 
 few integers a row and column. Sources: Scherer, Mueller & Behnke (2010) for both kinds of pooling; the size and divisor rules
 are those of PyTorch's MaxPool2d, AvgPool2d and AdaptiveAvgPool2d.
 """
+from functools import lru_cache
+
 import numpy as np
 
 from ..formulas.geometry import GeometryError
@@ -50,6 +52,24 @@ def mean_windows(geometry, count_include_pad):
         raise GeometryError(f"average pooling has no dilation: dilation must be 1, not {(g.dh, g.dw)}")
     return (_fixed_windows(g.h, g.kh, g.sh, g.ph, g.oh, count_include_pad),
             _fixed_windows(g.w, g.kw, g.sw, g.pw, g.ow, count_include_pad))
+
+
+def _with_divisor(rows, cols, dtype):
+    """First and behind-last rows, then columns, of all windows; their divisors (OH,OW)."""
+    (row_lo, row_hi, tall), (col_lo, col_hi, wide) = rows, cols
+    return row_lo, row_hi, col_lo, col_hi, np.multiply.outer(tall, wide).astype(dtype)
+
+
+@lru_cache(maxsize=4096)
+def _fixed(geometry, count_include_pad, dtype):
+    """What `_mean` reads of fixed windows, worked out once."""
+    return _with_divisor(*mean_windows(geometry, count_include_pad), dtype)
+
+
+@lru_cache(maxsize=4096)
+def _adaptive(h, w, oh, ow, dtype):
+    """What `_mean` reads of windows that cover the plane, worked out once."""
+    return _with_divisor(adaptive_windows(h, oh), adaptive_windows(w, ow), dtype)
 
 
 def _seen_by(lo, hi, size):
@@ -109,24 +129,21 @@ def max_pool2d_grad(dy, index, geometry):
     return dx
 
 
-def _mean(x, rows, cols):
-    """y (N,C,OH,OW) of x (N,C,H,W) over the windows `rows` x `cols`, each (first, behind last, length)."""
-    (row_lo, row_hi, tall), (col_lo, col_hi, wide) = rows, cols
-    divisor = np.multiply.outer(tall, wide).astype(x.dtype)
-    n, c, h, w = x.shape
+def _mean(x, windows):
+    """y (N,C,OH,OW) of x (N,C,H,W) over `windows`: see `_with_divisor`."""
+    (n, c, _, _), (oh, ow) = x.shape, windows[-1].shape
     if select.is_fast(x.dtype):
-        y = np.empty((n, len(tall), len(wide), c), x.dtype)
-        threads.run(fast_mean, n * len(tall), layout.nhwc(x), y, row_lo, row_hi, col_lo, col_hi, divisor, work=x.size + y.size)
+        y = np.empty((n, oh, ow, c), x.dtype)
+        threads.run(fast_mean, n * oh, layout.nhwc(x), y, *windows, work=x.size + y.size)
         return layout.shaped(y)
-    y = np.zeros((n, c, len(tall), len(wide)), x.dtype)
-    plain_mean(layout.nchw(x), y, row_lo, row_hi, col_lo, col_hi, divisor)
+    y = np.zeros((n, c, oh, ow), x.dtype)
+    plain_mean(layout.nchw(x), y, *windows)
     return y
 
 
-def _mean_grad(dy, x_shape, rows, cols):
+def _mean_grad(dy, x_shape, windows):
     """dx of shape x_shape from dy (N,C,OH,OW), windows as in `_mean`."""
-    (row_lo, row_hi, tall), (col_lo, col_hi, wide) = rows, cols
-    divisor = np.multiply.outer(tall, wide).astype(dy.dtype)
+    row_lo, row_hi, col_lo, col_hi, divisor = windows
     n, c, h, w = x_shape
     if select.is_fast(dy.dtype):
         dx = np.empty((n, h, w, c), dy.dtype)
@@ -143,20 +160,19 @@ def avg_pool2d(x, geometry, count_include_pad=True):
 
     Errors: GeometryError for a dilation, which averaging does not have.
     """
-    return _mean(x, *mean_windows(geometry, count_include_pad))
+    return _mean(x, _fixed(geometry, count_include_pad, x.dtype))
 
 
 def avg_pool2d_grad(dy, geometry, count_include_pad=True):
     """Gradient of `avg_pool2d`: dy (N,C,OH,OW), divided as there, added to every pixel of its window -> dx (N,C,H,W)."""
-    return _mean_grad(dy, geometry.x_shape, *mean_windows(geometry, count_include_pad))
+    return _mean_grad(dy, geometry.x_shape, _fixed(geometry, count_include_pad, dy.dtype))
 
 
 def adaptive_avg_pool2d(x, output_size):
     """Means over (OH, OW) windows that cover the plane: x (N,C,H,W) -> (N,C,OH,OW); (1, 1) is the global average."""
-    oh, ow = output_size
-    return _mean(x, adaptive_windows(x.shape[2], oh), adaptive_windows(x.shape[3], ow))
+    return _mean(x, _adaptive(*x.shape[2:], *output_size, x.dtype))
 
 
 def adaptive_avg_pool2d_grad(dy, x_shape):
     """Gradient of `adaptive_avg_pool2d`: dy (N,C,OH,OW), shared out evenly over each window -> dx of shape x_shape."""
-    return _mean_grad(dy, tuple(x_shape), adaptive_windows(x_shape[2], dy.shape[2]), adaptive_windows(x_shape[3], dy.shape[3]))
+    return _mean_grad(dy, tuple(x_shape), _adaptive(*x_shape[2:], *dy.shape[2:], dy.dtype))

@@ -4,6 +4,8 @@
 
 `low` and `high` clip y on its way to memory (a ReLU behind it): the same numbers as two operations, in one pass.
 """
+import numpy as np
+
 from .. import kernels
 from ..formulas import conv2d_geometry, conv2d_macs
 from .reduce import channel_sums
@@ -20,6 +22,34 @@ def _conv2d(x, w, b=None, stride=1, padding=0, dilation=1, groups=1, algorithm="
     rest = (stride, padding, dilation, groups, algorithm)                                 # kernels.conv2d checks all of it
     y = kernels.conv2d(x, w, b, *rest, low, high)
     return y, (x, w, b is not None, rest, y if low is not None else None, low, high)
+
+
+class Planned:
+    """A convolution with its weights packed: run(x) is its result; run.joined(x, R, low, high), where it is not None, clip(run(x) + R, low, high)
+    in the same pass, bit by bit what `add` and `relu` or `relu6` behind it give. R has run.shape, or is None; run.adds says whether it may be one."""
+
+    def __init__(self, run, shape, joined=None, adds=False):
+        self.run, self.shape, self.joined, self.adds = run, shape, joined, adds
+
+    def __call__(self, x):
+        return self.run(x)
+
+
+def fast_floats(x_dtype, *arrays):
+    """Are all of them float32 (or None), and the fast kernels on?"""
+    return kernels.mode() == "fast" and x_dtype == np.float32 and all(a is None or isinstance(a, np.ndarray) and a.dtype == np.float32 for a in arrays)
+
+
+def _prepare(x_shape, x_dtype, w, b=None, stride=1, padding=0, dilation=1, groups=1, algorithm="auto", low=None, high=None):
+    """The plan of `kernels.plan_conv2d`; None where the loops may be what computes: other numbers than float32, weights that are not finite."""
+    if not fast_floats(x_dtype, w, b) or not np.isfinite(w).all():
+        return None
+    plan = kernels.plan_conv2d(x_shape, w, b, stride, padding, dilation, groups, algorithm)
+    geometry = conv2d_geometry(x_shape, w.shape, stride, padding, dilation, groups)
+    if low is not None:
+        return Planned(lambda x: plan(x, None, low, high), geometry.y_shape) if algorithm == "auto" else None
+    joined = plan if algorithm == "auto" else None                                  # others may clip by other rules for NaN and -0
+    return Planned(plan, geometry.y_shape, joined, not geometry.is_depthwise)
 
 
 def _vjp(saved, dy):
@@ -40,4 +70,4 @@ def _counts(shapes, output, groups=1, **attributes):
     return Counts(macs=macs, additions=size(output) if len(shapes) > 2 and shapes[2] else 0)
 
 
-register("conv2d", _conv2d, _vjp, _shape, _counts)
+register("conv2d", _conv2d, _vjp, _shape, _counts, prepare=_prepare)

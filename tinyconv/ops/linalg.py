@@ -4,6 +4,7 @@ import numpy as np
 
 from .. import kernels
 from ..formulas import linear_macs, matmul_macs
+from .conv import fast_floats
 from .table import Counts, register, size
 
 
@@ -52,6 +53,16 @@ def _linear(x, w, b=None):
     return (y if b is None else y + b).reshape(shape), (x, w, b is not None)
 
 
+def _prepare_linear(x_shape, x_dtype, w, b=None):
+    """A 1x1 convolution of 1x1 planes with its weights packed, as the matrix product itself is one; None as for conv2d."""
+    shape = _linear_shape(x_shape, w.shape, None if b is None else b.shape)
+    if not fast_floats(x_dtype, w, b) or not np.isfinite(w).all():
+        return None
+    pixels = (size(x_shape[:-1]), x_shape[-1], 1, 1)                                      # (N,C,1,1) * (F,C,1,1) -> (N,F,1,1)
+    plan = kernels.plan_conv2d(pixels, w.reshape(*w.shape, 1, 1), b)
+    return lambda x: plan(x.reshape(pixels)).reshape(shape)
+
+
 def _linear_vjp(saved, dy):
     x, w, has_bias = saved
     x2, dy2 = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
@@ -66,4 +77,4 @@ def _linear_counts(shapes, output):
 
 
 register("matmul", _matmul, _matmul_vjp, _matmul_shape, _matmul_counts)
-register("linear", _linear, _linear_vjp, _linear_shape, _linear_counts)
+register("linear", _linear, _linear_vjp, _linear_shape, _linear_counts, prepare=_prepare_linear)

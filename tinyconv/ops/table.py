@@ -12,6 +12,7 @@ A gradient in the answer of `vjp` may be None (no gradient), an array, or a func
 it is called only if that input needs a gradient, so that the first layer never computes its dL/dx.
 An operation whose work on its constants is worth keeping (packing weights) may say how:
     prepare(x_shape, x_dtype, *constants, **attributes) -> run;  run(x) == forward(x, *constants, **attributes)[0]
+bit by bit; or None where nothing is gained, or the same bits cannot be promised. A run may do what stands behind it too: `conv.Planned`.
 """
 from dataclasses import dataclass
 from typing import Callable, NamedTuple, Optional
