@@ -119,7 +119,7 @@ def starter(kernel, block, arguments, work):
 
     arguments: what was laid down, kept as long as this function is; work as in `threads.run`. Errors: RuntimeError if the kernel fails.
     """
-    most = 1 if work < threads.SMALL else min(int(block[TASKS]), threads.MOST)
+    most, shares = (1, 1) if work < threads.SMALL else (min(int(block[TASKS]), threads.MOST), threads.SHARES if work >= threads.LONG else 1)
 
     def start(x, memory):
         if most == 1 or threads.get_num_threads() == 1:
@@ -127,7 +127,7 @@ def starter(kernel, block, arguments, work):
         else:
             pool = threads.pool()
             with pool.lock:
-                first = shared(block, x, memory, pool.ready(), min(most, pool.count))
+                first = shared(block, x, memory, pool.ready(), min(most, shares * pool.count))
         if first < 0:
             raise RuntimeError(f"kernel {kernel.__name__} failed with status {-1 - first}")
         return first

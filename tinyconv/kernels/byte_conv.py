@@ -66,7 +66,8 @@ class Dense:
         block, border = tiles * MR, np.full(cg + LINE, x_zero & 255 ^ flip, np.uint8)
         several = g.groups * splits
         units = -(-pixels // block) * several
-        pieces = min(threads.get_num_threads(), units)
+        work = pixels * g.f * (packed[0].size // 64 + 1)
+        pieces = min(threads.pieces(work), units)
         cuts = [piece * units // pieces for piece in range(pieces + 1)]
         looks = [rows_seen(a // several * block, min(-(-b // several) * block, pixels) - 1, g.oh, g.ow, g.sh, rows, g.h) for a, b in zip(cuts, cuts[1:])]
         rooms = select.scratch((pieces, max(end - begin for begin, end in looks) * wd * g.c + LINE), np.uint8)
@@ -77,7 +78,7 @@ class Dense:
         rest = (np.uint8(flip), border, pieces, block, splits, g.groups, g.c, cg, g.f, g.n, g.oh, g.ow, g.sh, g.sw, rows, columns,
                 (rows * wd + columns) * g.c, g.h, wd, g.w * g.c, left * g.c)
         self.plan = standing.codes(convolve_bytes, pieces, (border, *given, border, *tables, rooms, *rest), {"x": 0, "y": 9}, (g.n, g.h, g.w, g.c),
-                                   (g.n, g.oh, g.ow, g.f), pixels * g.f * (packed[0].size // 64 + 1), dtype)
+                                   (g.n, g.oh, g.ow, g.f), work, dtype)
 
     @staticmethod
     def _pack(w, groups, panels):
@@ -114,7 +115,8 @@ class Depthwise:
         packed = layout.room(taps.size, np.int8)
         packed[:] = taps.reshape(-1)
         start = bias.astype(np.int64) - (x_zero + flip) * w.sum((1, 2, 3), dtype=np.int64)
-        more, pieces = whole - g.f, max(1, min(threads.get_num_threads(), g.n * -(-g.oh // ROWS)))
+        work = g.n * g.oh * g.ow * g.f * (g.kh * g.kw // 32 + 1)
+        more, pieces = whole - g.f, max(1, min(threads.pieces(work), g.n * -(-g.oh // ROWS)))
         given = (flips, packed, in_vectors(start.astype(np.int32), np.int32, more), in_vectors(m, np.float64, more), in_vectors(s, np.float64, more),
                  *numbers)
         entries = blocks * ((ROWS - 1) * S + K) * ((COLS - 1) * S + K)
@@ -127,4 +129,4 @@ class Depthwise:
         if repeat:
             x = np.zeros(g.n * g.h * g.w * g.f, np.uint8)
         self.plan = standing.codes(byte_planes.build(K, S, ROWS, COLS, int(g.f >= LANES), len(fours)), pieces, (x, *given, flips, *tables, *rest), {"x": 0, "y": 10},
-                                   (g.n, g.h, g.w, g.c), (g.n, g.oh, g.ow, g.f), g.n * g.oh * g.ow * g.f * (g.kh * g.kw // 32 + 1), dtype, repeat)
+                                   (g.n, g.h, g.w, g.c), (g.n, g.oh, g.ow, g.f), work, dtype, repeat)

@@ -92,11 +92,12 @@ class Scheme:
             tiles, splits = cut(-(-pixels // MR), groups, panels, count)
             block = tiles * MR
             blocks = -(-pixels // block)
-        pieces = self.pieces = min(count, blocks * groups * splits)
+        self.work = pixels * f * depth * len(taps) // 32
         (row,), (column,) = offsets if len(taps) == 1 else ((-1,), (-1,))
         lift = int(c % FAR == 0 and row >= 0 and column >= 0 and (grid[0] - 1) * step[0] + row < h and (grid[1] - 1) * step[1] + column < wide)
         self.padded = any(at < 0 or (count - 1) * stride + at >= size for size, count, stride, places in
                           ((h, grid[0], step[0], offsets[0]), (wide, grid[1], step[1], offsets[1])) for at in places)
+        pieces = self.pieces = min(count if lift else threads.pieces(self.work, count), blocks * groups * splits)
         several = 2 if PAIR and panels > 1 else 1                           # panels at once
         tall = -(-block // PAIR) * PAIR if several > 1 else block           # whole tiles, of 6 pixels as of 14
         self.sizes = groups * panels * len(taps) * depth * NR, pieces * tall * NR * several, pieces * block * (c + LANES) * lift
@@ -107,7 +108,6 @@ class Scheme:
         rows, columns = (np.array(o, np.int64) for o in offsets)
         self.rest = (np.zeros(depth, np.float32), pieces, block, tall, int(alike), DEEP, lift, splits, groups, c, depth, f, n, *grid, *step, rows, columns,
                      (rows * wide + columns) * c, h, wide, oh, ow, *origin, *out_step)
-        self.work = pixels * f * depth * len(taps) // 32
 
     def ready(self, w):
         """The scratch: w (flat, C-order) packed, tables, partial sums, room for copied rows. None if w is not finite where padding is multiplied by it."""

@@ -113,14 +113,14 @@ class Scheme:
         tables = Tables(p, x_plane, y_plane, c)
         bands = len(tables.kinds[0])
         together = max(1, min(TOGETHER, n // (4 * count))) if tables.single else 1
-        pieces = self.pieces = max(1, min(count, -(-n // together) * bands))
+        self.work = n * grid[0] * grid[1] * c * len(us) * len(vs) // 8
+        pieces = self.pieces = max(1, min(threads.pieces(self.work, count), -(-n // together) * bands))
         self.taps = np.array([u * window[1] + v for u in us for v in vs], np.int64)                 # in this order, of w's KH·KW
         self.rows = np.full(-(-self.window // LANES) * LANES, len(self.taps) * self.whole, np.int64)
         self.rows[self.taps] = np.arange(len(self.taps)) * self.whole
         self.kernel = tables.kernels[0]
         self.rest = (np.zeros(LANES, np.float32), *tables.tables, *tables.kinds, tables.blocks, pieces, together, n, c, *x_plane,
                      *tables.first, *step, *y_plane, *origin, *out_step)
-        self.work = n * grid[0] * grid[1] * c * len(us) * len(vs) // 8
 
     def ready(self, w, bias):
         """(weights, bias) laid out in whole vectors, or None if w (F·KH·KW, flat) is not finite: then padding may not be multiplied by it."""

@@ -87,14 +87,14 @@ class Scheme:
         places = np.full(-(-g.ow // pixels) * pixels, -1, np.int64)
         places[:g.ow] = np.arange(g.ow) * g.f
         pitch = max((g.w + g.left + g.right) * g.c, (len(places) - 1) * hop + run)
-        self.panels, pieces = -(-g.f // NR), min(count, g.n * g.oh)
+        self.work = g.n * g.oh * g.ow * g.f * g.c * window // 32
+        self.panels, pieces = -(-g.f // NR), min(threads.pieces(self.work, count), g.n * g.oh)
         self.pieces, self.sizes = pieces, (self.panels * g.kh * run * NR, pieces * g.kh * pitch)
         self.rooms = ((sum(self.sizes), np.float32),)
         terms, taps = np.array([c * window + v for v in range(g.kw) for c in range(g.c)]), np.arange(0, window, g.kw)
         self.packing = 1, g.f, g.f * g.c * window, g.c * window, terms, taps, filter_rows(terms, taps)
         self.kernel = build(hop, pixels)
         self.rest = places, pieces, pitch, run, g.n, g.h, g.w * g.c, g.left * g.c, g.oh, g.ow, g.f, g.kh, g.sh, g.top, g.dh
-        self.work = g.n * g.oh * g.ow * g.f * g.c * window // 32
 
     def ready(self, w):
         """The scratch: w (flat, C-order) packed, and room for rows. None if w is not finite and padding is multiplied by it."""

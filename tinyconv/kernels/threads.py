@@ -10,7 +10,10 @@ Why not numba's prange? It was measured beside this runner (benchmarks/bench_thr
 long, brings a second pool whose kind depends on what is installed, and ends the process when it is used after a fork. Here a forked
 child works (its pool is made anew), and several calling threads take turns.
 
-The split depends on the thread count alone and not on who took which piece: results repeat bit for bit.
+A long job is cut into SHARES pieces for each thread: processors are seldom equally fast (one may share its core with another program), and who is
+done with his own pieces takes one of the others'. With one piece a thread, all would wait for the slowest; measured where one processor was twice as
+fast as the other, a third of the time. The split depends on the thread count and the amount of work alone and not on who took which piece:
+results repeat bit for bit.
 """
 import os
 import queue
@@ -21,6 +24,8 @@ import numpy as np
 
 SMALL = 15_000          # elementary operations (about 5 microseconds) below which sharing a job costs more than it saves
 PATIENCE = 4_000_000    # clock cycles (about 1.5 milliseconds) for which a worker watches the mailbox before it sleeps
+LONG = 4 * SMALL        # elementary operations from which on a job is cut finer than one piece a thread
+SHARES = 4              # pieces for each thread then
 MOST = 32               # pieces of a job
 NOBODY = np.zeros(1, np.int64)
 _addresses = {}         # driver -> addresses of its kernels
@@ -111,6 +116,12 @@ def split(tasks, parts):
     return list(zip(cuts[:-1], cuts[1:]))
 
 
+def pieces(work, count=None):
+    """Into how many pieces a job of so much work (None: unknown) is cut at most, for `count` threads (None: as many as there are)."""
+    count = _pool.count if count is None else count
+    return min(MOST, count * SHARES if count > 1 and work is not None and work >= LONG else count)
+
+
 def run(kernel, tasks, *arguments, work=None):
     """Run `kernel(lo, hi, *arguments)` over range(tasks) on all threads; returns when every task is done.
 
@@ -118,7 +129,7 @@ def run(kernel, tasks, *arguments, work=None):
     at a time has the pool; others wait. A kernel that is not compiled (a Python function) does its pieces one after the other.
     Errors: what a Python kernel raises; RuntimeError if a compiled one fails.
     """
-    parts = min(_pool.count, tasks, MOST)
+    parts = min(pieces(work), tasks)
     if parts <= 1 or work is not None and work < SMALL:
         kernel(0, tasks, *arguments)
         return
