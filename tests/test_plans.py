@@ -47,6 +47,11 @@ def test_a_plan_called_in_many_ways(shape, f, k, more, count, always_shared):
         last.flags.writeable = False
         assert near(plan(x), y) and near(plan(last, high=2), np.minimum(y, 2)) and near(plan(x, R), y + R)
         assert near(plan(last, R, -4, 4), np.clip(y + R, -4, 4)) and near(plan(x[::-1, :, ::-1]), kernels.conv2d(x[::-1, :, ::-1].astype(np.float64), w.astype(np.float64), None, **more))
+        low = -2.0
+        assert near(plan(x, low=low), np.maximum(y, low)) and near(plan(-x, low=low), np.maximum(-y, low)) and near(plan(x, R, low), np.maximum(y + R, low))
+        with pytest.raises((TypeError, ValueError)):
+            plan(x, low="low")
+        assert near(plan(x, low=low), np.maximum(y, low)) and near(plan(x, high=low), np.minimum(y, low))
         kept = plan(x)
         assert layout.of(kept) == "channels_last" and near(plan(-x), -y) and near(kept, y)
         tc.set_num_threads(3 - count)

@@ -37,25 +37,24 @@ def convolution(kernel, tasks, arguments, places, x_shape, shape, work):
     dot = oh == ow == 1                                                             # (N,F,1,1): one order of memory, and so few numbers
     block = laid_down(kernel, tasks, arguments, places, {"x": n * h * w * c, "R": n * oh * ow * f, "y": n * oh * ow * f}, 4 if dot else LINE)
     start, room = starter(kernel, block, arguments, work), y_shape if dot else n * oh * ow * f + LINE // 4
-    empty, ndarray, float32, none, changed, wide = np.empty, np.ndarray, np.dtype(np.float32), arguments[0], False, h * w > 1
+    empty, ndarray, float32, none, wide = np.empty, np.ndarray, np.dtype(np.float32), arguments[0].reshape(-1), h * w > 1
+    added, least, most = False, LOW, HIGH                                           # what the block says now
 
     def plan(x, R=None, low=LOW, high=HIGH):
-        nonlocal changed
+        nonlocal added, least, most
         if x.shape != x_shape or x.dtype != float32:
             raise ValueError(f"x must be float32 of shape {x_shape}, not {x.dtype} of shape {x.shape}")
         if x.strides != x_strides and (wide or not x.flags.c_contiguous):
             x = layout.shaped(layout.nhwc(x))
-        if R is not None or low is not LOW or high is not HIGH:
+        if R is not None or added or low is not least or high is not most:
             if R is not None and R.shape != y_shape:
                 raise ValueError(f"R must have shape {y_shape}, not {R.shape}")
             if R is not None and "R" not in places:
                 return np.clip(plan(x) + R, np.float32(low), np.float32(high))
-            R = none if R is None else layout.nhwc(R)
-            change(block, R.reshape(-1), 0 if R is none else 1, np.float32(low), np.float32(high))
-            changed = True
-        elif changed:
-            change(block, none.reshape(-1), 0, *OPEN)
-            changed = False
+            given = R is not None
+            R = layout.nhwc(R).reshape(-1) if given else none                       # may be a copy: it must live until the kernel has run
+            change(block, R, int(given), np.float32(low), np.float32(high))
+            added, least, most = given, low, high
         memory = empty(room, float32)
         first = start(x, memory)
         return memory if dot else ndarray(y_shape, float32, memory, first, strides)
