@@ -15,7 +15,7 @@ SHAPE = (1, 1, 6, 6)
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 NETWORKS = {                                                   # what each recipe makes, in this order, whatever the pictures
     "vgg16": ["base", "L1, not tuned", "L1", "random", "from scratch"],
-    "mobilenet": ["base", "L1, not tuned", "L1", "random", "from scratch", "teacher", "V1 student", "V1 alone"],
+    "mobilenet": ["base", "L1, not tuned", "L1", "random", "from scratch", "V1 student", "V1 alone"],
     "lowrank": ["base", "spatial, not tuned", "spatial", "Tucker-2, not tuned", "Tucker-2", "spatial, equal shares", "L1 filters",
                 "spatial, from scratch"],
     "lottery": ["whole", "ticket", "late ticket", "other values", "other places"],
