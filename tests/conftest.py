@@ -60,5 +60,12 @@ def no_switch_left_turned():
 
 @pytest.fixture
 def always_shared(monkeypatch):
-    """Small jobs go to the threads too, so that small tests really run them."""
+    """Small jobs go to the threads too, in as many pieces as long ones, so that small tests really run them."""
+    from tinyconv.kernels import indirect, planes
     monkeypatch.setattr(kernels.threads, "SMALL", 0)
+    monkeypatch.setattr(kernels.threads, "LONG", 0)
+    for made in (indirect.schemes, planes.schemes):                    # how work is cut is remembered
+        made.cache_clear()
+    yield
+    for made in (indirect.schemes, planes.schemes):
+        made.cache_clear()

@@ -1,7 +1,7 @@
 """One table of awkward convolutions, on which every algorithm is held against the reference, and its random data.
 
-Small enough for the reference (pure Python), wide enough (16, 32, 48 channels) that the fast kernels' whole vectors and
-tiles run, and odd enough that their edges do. Kernels are compiled for a number of pixels or a distance: where a row may choose, it has
+Small enough for the reference (pure Python), wide enough (16, 32, 48, 82 channels) that the fast kernels' whole vectors,
+tiles and pairs of panels run, and odd enough that their edges do. Kernels are compiled for a number of pixels or a distance: where a row may choose, it has
 those of another row or network. A row: name, input (N,C,H,W), weight (F,C/G,KH,KW), the other arguments.
 """
 from functools import lru_cache
@@ -16,6 +16,7 @@ TABLE = [
     ("one pixel, one channel", (1, 1, 1, 1), (1, 1, 1, 1), {}),
     ("one pixel, padded window", (2, 3, 1, 1), (4, 3, 3, 3), {"padding": 1}),
     ("one pixel, many channels", (2, 17, 1, 1), (33, 17, 1, 1), {}),
+    ("one pixel, many filters", (2, 9, 1, 1), (90, 9, 1, 1), {}),
     ("one row", (2, 2, 1, 9), (4, 2, 1, 3), {"padding": (0, 1)}),
     ("one column", (1, 2, 9, 1), (3, 2, 5, 1), {"padding": (2, 0)}),
     ("window as large as the image", (2, 3, 4, 5), (4, 3, 4, 5), {}),
@@ -26,6 +27,7 @@ TABLE = [
     ("pointwise 32 to 48", (1, 32, 3, 2), (48, 32, 1, 1), {}),
     ("pointwise 48 to 32", (1, 48, 2, 3), (32, 48, 1, 1), {}),
     ("pointwise 20 to 35", (3, 20, 3, 3), (35, 20, 1, 1), {}),
+    ("pointwise 67 to 82", (1, 67, 3, 5), (82, 67, 1, 1), {}),
     ("pointwise to one filter", (2, 9, 5, 5), (1, 9, 1, 1), {}),
     ("pointwise from one channel", (2, 1, 5, 5), (6, 1, 1, 1), {}),
     ("pointwise, 70 pixels", (1, 6, 7, 10), (5, 6, 1, 1), {}),
@@ -68,6 +70,7 @@ TABLE = [
     ("two groups", (2, 6, 5, 5), (8, 3, 3, 3), {"groups": 2, "padding": 1}),
     ("three groups, stride 2", (1, 6, 7, 7), (9, 2, 3, 3), {"groups": 3, "stride": 2, "padding": 1}),
     ("groups of 16 and 32", (1, 32, 3, 3), (64, 16, 3, 3), {"groups": 2, "padding": 1}),
+    ("groups of 50 filters", (1, 8, 4, 4), (100, 4, 3, 3), {"groups": 2, "padding": 1}),
     ("groups of one filter each", (2, 8, 4, 4), (4, 2, 3, 3), {"groups": 4, "padding": 1}),
     ("groups, dilated, padded on one side", (1, 4, 8, 7), (6, 2, 3, 2), {"groups": 2, "dilation": 2, "padding": ((1, 0), (0, 3))}),
     # depthwise

@@ -191,6 +191,7 @@ def test_an_image_alone_and_in_a_batch(name):
 @pytest.mark.parametrize("shape, window, more", [
     ((30, 17, 2, 2), (40, 17, 3, 3), {"padding": 1}),
     ((31, 5, 3, 4), (9, 5, 3, 3), {"padding": 1}),
+    ((30, 3, 2, 2), (60, 3, 3, 3), {"padding": 1}),
     ((29, 4, 4, 4), (6, 4, 3, 3), {"padding": 1, "stride": 2}),
     ((40, 20, 2, 2), (20, 1, 3, 3), {"padding": 1, "groups": 20}),
     ((40, 33, 4, 3), (33, 1, 5, 5), {"padding": 2, "groups": 33}),

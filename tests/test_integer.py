@@ -37,8 +37,8 @@ GEOMETRIES = [                       # N C H W, F KH KW, stride, padding, dilati
 
 
 @pytest.mark.parametrize("x_shape, kernel, stride, padding, dilation, groups", GEOMETRIES)
-def test_convolution_equals_the_oracle(x_shape, kernel, stride, padding, dilation, groups):
-    """All codes of awkward geometries, with odd zero points, scales and zero points per filter and per tensor, all dtypes."""
+def test_convolution_equals_the_oracle(x_shape, kernel, stride, padding, dilation, groups, always_shared):
+    """All codes of awkward geometries, with odd zero points, scales and zero points per filter and per tensor, all dtypes, in many pieces."""
     rng = np.random.default_rng(0)
     f, kh, kw = kernel
     for x_dtype, w_dtype, y_dtype, per_filter in ((np.int8, np.int8, np.uint8, True), (np.uint8, np.uint8, np.int8, True),

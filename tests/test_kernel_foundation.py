@@ -136,6 +136,19 @@ def test_small_jobs_stay_on_the_calling_thread():
 
 
 @pytest.mark.small
+def test_long_jobs_are_cut_finer():
+    """SHARES pieces a thread from LONG on, each done once; never more than there are tasks, or bits of a ticket; one thread has one piece."""
+    kernels.set_num_threads(2)
+    begun, ended = np.zeros(16, np.int64), np.zeros(16, np.int64)
+    threads.run(noted, 16, begun, ended, -1, work=threads.LONG)
+    assert sorted(set(zip(begun.tolist(), ended.tolist()))) == threads.split(16, 2 * threads.SHARES)
+    threads.run(noted, 3, begun, ended, -1, work=threads.LONG)
+    assert ended[:3].tolist() == [1, 2, 3]
+    assert [threads.pieces(work, 2) for work in (None, threads.LONG - 1, threads.LONG)] == [2, 2, 2 * threads.SHARES]
+    assert threads.pieces(threads.LONG, 1) == 1 and threads.pieces(threads.LONG, 20) == threads.MOST
+
+
+@pytest.mark.small
 def test_python_kernels_raise_their_own_errors():
     """A kernel that is a Python function does its pieces in turn; its exception is the caller's."""
     kernels.set_num_threads(3)

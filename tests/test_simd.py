@@ -12,8 +12,8 @@ from tinyconv.kernels._jit import fast
 LANES = simd.LANES
 load, load_n, store_n, fma, splat, lower, higher, turn = (
     getattr(simd, name) for name in ("load", "load_n", "store_n", "fma", "splat", "lower", "higher", "turn"))
-zeros, multiply, multiply_pair, slide, keep, resume, finish, outer = (
-    getattr(tile, name) for name in ("zeros", "multiply", "multiply_pair", "slide", "keep", "resume", "finish", "outer"))
+zeros, multiply, multiply_panels, slide, keep, resume, finish, outer = (
+    getattr(tile, name) for name in ("zeros", "multiply", "multiply_panels", "slide", "keep", "resume", "finish", "outer"))
 start, window, finish_strip, gradients = (getattr(strip, name) for name in ("start", "window", "finish_strip", "gradients"))
 
 
@@ -34,7 +34,7 @@ def tile_kernel(A, rows, hop, zero, B, places, C, S, bias, n, residual, low, hig
     keep(slide(zeros(3, 2), 3, 2, 5, A, 2, B, LANES, 4), 3, 2, S, 12 * LANES)
     acc = outer(zeros(3, 2), 3, 2, A, 1, 7, B, 3, 2 * LANES + hop, n, 4)
     keep(acc, 3, 2, S, 6 * LANES)
-    keep(multiply_pair(zeros(3, 4), 3, 2, A, rows, hop, hop, zero, 2, B, LANES, 5 * LANES, 3), 3, 4, S, 18 * LANES)
+    keep(multiply_panels(zeros(3, 4), 3, 2, 2, A, rows, hop, hop, zero, 2, B, LANES, 5 * LANES, 3), 3, 4, S, 18 * LANES)
 
 
 def strip_kernel(x, table, zero, w, bias, dy, places, y, S, n, low, high):

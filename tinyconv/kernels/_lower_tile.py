@@ -57,14 +57,14 @@ def _multiply(context, acc, MR, NV, A, rows, q, hop, zero, first, B, b, K):
 
 
 @intrinsic(prefer_literal=True)
-def _multiply_pair(context, acc, MR, NV, A, rows, q, hop, zero, first, B, b, apart, K):
+def _multiply_panels(context, acc, MR, PANELS, NV, A, rows, q, hop, zero, first, B, b, apart, K):
     index = types.intp
-    signature = acc(acc, MR, NV, A, rows, index, index, zero, index, B, index, index, index)
+    signature = acc(acc, MR, PANELS, NV, A, rows, index, index, zero, index, B, index, index, index)
 
     def emit(c, builder, s, v):
-        pA, pI, pZ, pB = (pointer(c, builder, s.args[i], v[i]) for i in (3, 4, 7, 9))
-        panels = [builder.gep(pB, [at]) for at in (v[10], builder.add(v[10], v[11]))]
-        sums = multiply_rows(builder, cgutils.unpack_tuple(builder, v[0]), MR.literal_value, NV.literal_value, pA, pI, v[5], v[6], pZ, v[8], panels, v[12])
+        pA, pI, pZ, pB = (pointer(c, builder, s.args[i], v[i]) for i in (4, 5, 8, 10))
+        panels = [builder.gep(pB, [builder.add(v[11], builder.mul(v[12], I64(p)))]) for p in range(PANELS.literal_value)]
+        sums = multiply_rows(builder, cgutils.unpack_tuple(builder, v[0]), MR.literal_value, NV.literal_value, pA, pI, v[6], v[7], pZ, v[9], panels, v[13])
         return c.make_tuple(builder, s.return_type, sums)
     return signature, emit
 
@@ -177,9 +177,9 @@ overload(tile.zeros, inline="always", prefer_literal=True)(lambda MR, NV: lambda
 overload(tile.multiply, inline="always", prefer_literal=True)(
     lambda acc, MR, NV, A, rows, q, hop, zero, first, B, b, K: lambda acc, MR, NV, A, rows, q, hop, zero, first, B, b, K: _multiply(
         acc, MR, NV, A, rows, q, hop, zero, first, B, b, K))
-overload(tile.multiply_pair, inline="always", prefer_literal=True)(
-    lambda acc, MR, NV, A, rows, q, hop, zero, first, B, b, apart, K: lambda acc, MR, NV, A, rows, q, hop, zero, first, B, b, apart, K: _multiply_pair(
-        acc, MR, NV, A, rows, q, hop, zero, first, B, b, apart, K))
+overload(tile.multiply_panels, inline="always", prefer_literal=True)(
+    lambda acc, MR, PANELS, NV, A, rows, q, hop, zero, first, B, b, apart, K: lambda acc, MR, PANELS, NV, A, rows, q, hop, zero, first, B, b, apart, K:
+    _multiply_panels(acc, MR, PANELS, NV, A, rows, q, hop, zero, first, B, b, apart, K))
 overload(tile.slide, inline="always", prefer_literal=True)(
     lambda acc, MR, NV, HOP, A, a, B, b, K: lambda acc, MR, NV, HOP, A, a, B, b, K: _slide(acc, MR, NV, HOP, A, a, B, b, K))
 overload(tile.keep, inline="always", prefer_literal=True)(lambda acc, MR, NV, S, at: lambda acc, MR, NV, S, at: _keep(acc, MR, NV, S, at))

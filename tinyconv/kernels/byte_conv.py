@@ -50,7 +50,7 @@ class Dense:
     """A convolution with any groups by the byte tile: plan(x (N,C,H,W) codes) -> (N,F,OH,OW) codes of dtype, as `standing.codes`.
 
     w (F,C/G,KH,KW) centred, bias (F,) int32; numbers: rule number, zero point, low, high; m, s (F,) from the rule. Memory: the weights in bytes,
-    and the codes of x once.
+    and of x the rows that each piece looks at.
     """
 
     def __init__(self, g, x_dtype, x_zero, w, bias, m, s, numbers, dtype):

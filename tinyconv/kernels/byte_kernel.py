@@ -2,7 +2,7 @@
 
 As `indirect_kernel`, in bytes: a task takes a block of pixels and some panels of NR filters; each panel's sum is cut into pieces of about
 4·DEEP terms, whose weights (16 KB) stay in the first cache while the block's pixels pass; the sums wait in `partial` meanwhile, and are
-requantized from there. The rows of the picture that a block looks at are copied as unsigned bytes before it is multiplied, each once a thread: a copy
+requantized from there. The rows of the picture that a block looks at are copied as unsigned bytes before it is multiplied, each once a piece: a copy
 of one byte a number costs less than turning its sign in each of the KH·KW·F/NR products that it enters, and it brings padding left and right for stems,
 and room behind the last pixel, where whole fours are read. Bound by: vpdpbusd; where planes are small, by the stream of weights.
 """

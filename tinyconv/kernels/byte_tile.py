@@ -6,7 +6,7 @@ It is the tile of `tile` with four terms a step instead of one. AVX-512 VNNI has
 lanes, four unsigned bytes times four signed bytes, all added to an int32: 64 multiply-adds where a float instruction does 16. So the weights
 are signed, packed as K groups of (NV·LANES filters, 4 terms), and activations unsigned: u(a) = a ^ flip, where flip is 128 in each byte
 for int8 codes (q + 128, the zero point moves along) and 0 for uint8 ones. `multiply_bytes` finds them flipped: with the flip in its loop, a third
-of its instructions would be no products (it was measured: 132 and 186 billion multiply-adds a second).
+of the instructions that the multipliers' ports take would be no products.
 
 Processors without it take two 16-bit products (vpmaddwd), or four 32-bit ones; never vpmaddubsw, whose sums of two products saturate at 2^15.
 All give the same int32, modulo 2^32: that the whole sum fits is checked by `integer` from the weights themselves.

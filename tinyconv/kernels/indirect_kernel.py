@@ -2,14 +2,13 @@
 
 A task takes a block of pixels and some panels of NR filters, two at a time where there are two. Each panel's sum is cut into pieces of about DEEP
 terms (half as many of two), whose weights (16 KB) stay in the first cache while the block's pixels pass; the sums wait in `partial` meanwhile. Filters
-behind the last full panel, if they fit one vector, take a narrow panel of LANES. Bound by: FMA, and where another program shares the processor's
-instruction decoder, by instructions (1.5 for a multiply-add); where planes are small, by the stream of weights.
+behind the last full panel, if they fit one vector, take a narrow panel of LANES. Bound by: FMA; where planes are small, by the stream of weights.
 """
 import numpy as np
 
 from ._jit import fast
 from .simd import LANES, turn
-from .tile import MR, NR, NV, PAIR, finish, keep, multiply, multiply_pair, resume, zeros
+from .tile import MR, NR, NV, PAIR, finish, keep, multiply_panels, resume, zeros
 
 FEW = 2                 # pixels: a vector's product, and not a matrix's, takes a tile of so many rows
 
@@ -67,63 +66,38 @@ def lift_rows(x, table, count, c, room, pitch):
         table[r] = r * pitch
 
 
-def build(NV, ROWS):
-    """One panel of NV vectors of filters, ROWS pixels at a time; compiled on first use."""
-    NR = NV * LANES
+def build(PANELS, NV, ROWS):
+    """PANELS neighbouring panels of NV vectors of filters, ROWS pixels at a time; compiled on first use."""
+    WIDTH, WIDE = NV * LANES, PANELS * NV
 
     @fast
-    def panel(x, packed, base, bias, column, n, R, residual, low, high, y, table, partial, zero, count, block, alike, deep, taps, cg, first):
+    def panels(x, packed, base, bias, column, n, R, residual, low, high, y, table, partial, zero, count, block, alike, deep, taps, cg, first):
         """All terms of n filters from `column` on, for the `count` pixels of a block: y[place + column …] = clip(Σ + bias + R, low, high).
 
         alike: all pixels lie at the same place of their images, so a tap that sees padding for one does for all, and is left out.
         """
-        wide, tall = min(cg, deep), max(1, deep // cg)              # channels, taps in one piece of the sum
+        terms, apart = deep // PANELS, taps * cg * WIDTH            # of a sum at once; numbers from a panel to the next
+        wide, tall = min(cg, terms), max(1, terms // cg)            # channels, taps in one piece of the sum
         for t0 in range(0, max(taps, 1), tall):
             for c0 in range(0, cg, wide):
                 begins = t0 == 0 and c0 == 0
                 ends = t0 + tall >= taps and c0 + wide >= cg
                 for r in range(0, count, ROWS):
-                    acc = zeros(ROWS, NV) if begins else resume(ROWS, NV, partial, r * NR)
+                    acc = zeros(ROWS, WIDE) if begins else resume(ROWS, WIDE, partial, r * WIDE * LANES)
                     for t in range(t0, min(taps, t0 + tall)):
                         if alike and table[r * taps + t] < 0:
                             continue
-                        acc = multiply(acc, ROWS, NV, x, table, r * taps + t, taps, zero, first + c0, packed, base + (t * cg + c0) * NR,
-                                       min(wide, cg - c0))
-                    if ends:
-                        finish(acc, ROWS, NV, y, table, block * taps + r, column, n, bias, column, R, residual, low, high)
-                    else:
-                        keep(acc, ROWS, NV, partial, r * NR)
-    return panel
-
-
-def build_pair(ROWS):
-    """`build` for two neighbouring panels of NV vectors at once: a number of x once broadcast serves twice as many filters."""
-    WIDE = 2 * NV
-
-    @fast
-    def panels(x, packed, base, bias, column, n, R, residual, low, high, y, table, partial, zero, count, block, alike, deep, taps, cg, first):
-        """As `panel`, for filters column … column+n-1 of two panels that follow each other, NR < n <= 2·NR."""
-        wide, tall, apart = min(cg, deep), max(1, deep // cg), taps * cg * NR
-        for t0 in range(0, max(taps, 1), tall):
-            for c0 in range(0, cg, wide):
-                begins = t0 == 0 and c0 == 0
-                ends = t0 + tall >= taps and c0 + wide >= cg
-                for r in range(0, count, ROWS):
-                    acc = zeros(ROWS, WIDE) if begins else resume(ROWS, WIDE, partial, 2 * r * NR)
-                    for t in range(t0, min(taps, t0 + tall)):
-                        if alike and table[r * taps + t] < 0:
-                            continue
-                        acc = multiply_pair(acc, ROWS, NV, x, table, r * taps + t, taps, zero, first + c0, packed, base + (t * cg + c0) * NR, apart,
-                                            min(wide, cg - c0))
+                        acc = multiply_panels(acc, ROWS, PANELS, NV, x, table, r * taps + t, taps, zero, first + c0, packed,
+                                              base + (t * cg + c0) * WIDTH, apart, min(wide, cg - c0))
                     if ends:
                         finish(acc, ROWS, WIDE, y, table, block * taps + r, column, n, bias, column, R, residual, low, high)
                     else:
-                        keep(acc, ROWS, WIDE, partial, 2 * r * NR)
+                        keep(acc, ROWS, WIDE, partial, r * WIDE * LANES)
     return panels
 
 
-wide_panel, narrow_panel, few_panel = build(NV, MR), build(1, MR), build(NV, FEW)
-pair_panels, few_pair = build_pair(PAIR or MR), build_pair(FEW)
+wide_panel, narrow_panel, few_panel = build(1, NV, MR), build(1, 1, MR), build(1, NV, FEW)
+pair, few_pair = (build(2, NV, PAIR), build(2, NV, FEW)) if PAIR else (wide_panel, few_panel)        # without registers for it never called
 
 
 @fast
@@ -160,10 +134,10 @@ def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, tables, partial
                 together = 2 if PAIR and p + 1 < last and left > NR + LANES else 1
                 if together == 2 and count <= FEW:
                     few_pair(source, packed, base, bias, column, min(2 * NR, left), R, residual, low, high, y, table, partial,
-                             zero, count, tall, alike, deep // 2, taps, cg, g * cg)
+                             zero, count, tall, alike, deep, taps, cg, g * cg)
                 elif together == 2:
-                    pair_panels(source, packed, base, bias, column, min(2 * NR, left), R, residual, low, high, y, table, partial,
-                                zero, count, tall, alike, deep // 2, taps, cg, g * cg)
+                    pair(source, packed, base, bias, column, min(2 * NR, left), R, residual, low, high, y, table, partial,
+                         zero, count, tall, alike, deep, taps, cg, g * cg)
                 elif left > LANES and count <= FEW:
                     few_panel(source, packed, base, bias, column, min(NR, left), R, residual, low, high, y, table, partial,
                               zero, count, tall, alike, deep, taps, cg, g * cg)

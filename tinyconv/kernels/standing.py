@@ -38,7 +38,7 @@ def convolution(kernel, tasks, arguments, places, x_shape, shape, work):
     block = laid_down(kernel, tasks, arguments, places, {"x": n * h * w * c, "R": n * oh * ow * f, "y": n * oh * ow * f}, 4 if dot else LINE)
     start, room = starter(kernel, block, arguments, work), y_shape if dot else n * oh * ow * f + LINE // 4
     empty, ndarray, float32, none, wide = np.empty, np.ndarray, np.dtype(np.float32), arguments[0].reshape(-1), h * w > 1
-    added, least, most = False, LOW, HIGH                                           # what the block says now
+    added, least, most = False, LOW, HIGH                                           # what the block says now (of floats, which never change)
 
     def plan(x, R=None, low=LOW, high=HIGH):
         nonlocal added, least, most
@@ -54,7 +54,7 @@ def convolution(kernel, tasks, arguments, places, x_shape, shape, work):
             given = R is not None
             R = layout.nhwc(R).reshape(-1) if given else none                       # may be a copy: it must live until the kernel has run
             change(block, R, int(given), np.float32(low), np.float32(high))
-            added, least, most = given, low, high
+            added, least, most = given, *((low, high) if type(low) is type(high) is float else (None, None))
         memory = empty(room, float32)
         first = start(x, memory)
         return memory if dot else ndarray(y_shape, float32, memory, first, strides)

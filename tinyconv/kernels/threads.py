@@ -11,9 +11,8 @@ long, brings a second pool whose kind depends on what is installed, and ends the
 child works (its pool is made anew), and several calling threads take turns.
 
 A long job is cut into SHARES pieces for each thread: processors are seldom equally fast (one may share its core with another program), and who is
-done with his own pieces takes one of the others'. With one piece a thread, all would wait for the slowest; measured where one processor was twice as
-fast as the other, a third of the time. The split depends on the thread count and the amount of work alone and not on who took which piece:
-results repeat bit for bit.
+done with his own pieces takes one of the others'. With one piece a thread, all would wait for the slowest. The split depends on the thread count and
+the amount of work alone and not on who took which piece: results repeat bit for bit.
 """
 import os
 import queue
