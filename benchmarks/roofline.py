@@ -22,7 +22,7 @@ doubling   One dimension doubled under one algorithm: time / time before, where 
 import math
 
 import numpy as np
-from common import Answer, head, median_seconds, options, ours_about, table, turns, write_csv
+from common import Answer, head, median_seconds, options, ours_about, table, turns, undisturbed, write_csv
 from layers import GROUPS, Layer, channels_last, forward, layers
 from layers import options as layer_options
 
@@ -86,7 +86,7 @@ def layer_answers(given):
     for layer in layers(given.batch, given.only, given.few):
         algorithm = select.choose(layer.geometry)
         flop, moved = work(layer, algorithm)
-        seconds, peak, bandwidth, launch = machine.in_turns(forward(layer), moved, given.least)
+        seconds, peak, bandwidth, launch = undisturbed(lambda: machine.in_turns(forward(layer), moved, given.least))
         inside, limit = max((flop / peak, "arithmetic"), (moved / bandwidth, "memory"))
         least, limit = launch + inside, limit if inside > launch else "launch"
         binds = what_binds(layer, algorithm, seconds, least, given) if least / seconds < SHARE + 0.1 else None
