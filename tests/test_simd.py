@@ -34,7 +34,8 @@ def tile_kernel(A, rows, hop, zero, B, places, C, S, bias, n, residual, low, hig
     keep(slide(zeros(3, 2), 3, 2, 5, A, 2, B, LANES, 4), 3, 2, S, 12 * LANES)
     acc = outer(zeros(3, 2), 3, 2, A, 1, 7, B, 3, 2 * LANES + hop, n, 4)
     keep(acc, 3, 2, S, 6 * LANES)
-    keep(multiply_panels(zeros(3, 4), 3, 2, 2, A, rows, hop, hop, zero, 2, B, LANES, 5 * LANES, 3), 3, 4, S, 18 * LANES)
+    keep(multiply_panels(zeros(3, 4), 3, 2, 2, 2, A, rows, hop, hop, zero, 2, B, LANES, 5 * LANES, 3), 3, 4, S, 18 * LANES)
+    keep(multiply_panels(zeros(3, 3), 3, 2, 2, 1, A, rows, hop, hop, zero, 2, B, LANES, 5 * LANES, 5), 3, 3, S, 30 * LANES)
 
 
 def strip_kernel(x, table, zero, w, bias, dy, places, y, S, n, low, high):

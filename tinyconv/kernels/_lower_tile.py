@@ -13,6 +13,9 @@ from ._lower import (I64, VECTOR, ZERO, emit_fma, emit_load, emit_mask, emit_mas
 from .simd import LANES
 
 
+STEPS = 4               # of k between two jumps back
+
+
 @intrinsic(prefer_literal=True)
 def _zeros(context, MR, NV):
     kind = types.UniTuple(vector, MR.literal_value * NV.literal_value)
@@ -22,8 +25,8 @@ def _zeros(context, MR, NV):
     return kind(MR, NV), emit
 
 
-def multiply_rows(builder, acc, mr, nv, pA, pI, q, hop, pZ, first, panels, K):
-    """The loop of `multiply` over panels of nv vectors that begin at these addresses -> the sums."""
+def multiply_rows(builder, acc, mr, pA, pI, q, hop, pZ, first, panels, K):
+    """The loop of `multiply` over panels (address, vectors) -> the sums."""
     slots = [cgutils.alloca_once(builder, VECTOR) for _ in acc]
     for slot, value in zip(slots, acc):
         builder.store(value, slot)
@@ -32,14 +35,21 @@ def multiply_rows(builder, acc, mr, nv, pA, pI, q, hop, pZ, first, panels, K):
         at = builder.load(builder.gep(pI, [builder.add(q, builder.mul(hop, I64(i)))]))
         inside = builder.gep(pA, [builder.add(at, first)])
         starts.append(builder.select(builder.icmp_signed("<", at, I64(0)), pZ, inside))
-    with cgutils.for_range(builder, K) as loop:
-        at = builder.mul(loop.index, I64(nv * LANES))
-        columns = [emit_load(builder, panel, builder.add(at, I64(LANES * j))) for panel in panels for j in range(nv)]
+
+    def step(k):
+        columns = [emit_load(builder, panel, builder.add(builder.mul(k, I64(nv * LANES)), I64(LANES * j))) for panel, nv in panels for j in range(nv)]
         for i, start in enumerate(starts):
-            a = emit_splat(builder, builder.load(builder.gep(start, [loop.index])))
+            a = emit_splat(builder, builder.load(builder.gep(start, [k])))
             for j, column in enumerate(columns):
                 slot = slots[i * len(columns) + j]
                 builder.store(emit_fma(builder, a, column, builder.load(slot)), slot)
+
+    together = builder.sdiv(K, I64(STEPS))
+    with cgutils.for_range(builder, together) as loop:
+        for u in range(STEPS):
+            step(builder.add(builder.mul(loop.index, I64(STEPS)), I64(u)))
+    with cgutils.for_range(builder, builder.srem(K, I64(STEPS))) as loop:
+        step(builder.add(builder.mul(together, I64(STEPS)), loop.index))
     return [builder.load(slot) for slot in slots]
 
 
@@ -50,21 +60,22 @@ def _multiply(context, acc, MR, NV, A, rows, q, hop, zero, first, B, b, K):
 
     def emit(c, builder, s, v):
         pA, pI, pZ, pB = (pointer(c, builder, s.args[i], v[i]) for i in (3, 4, 7, 9))
-        sums = multiply_rows(builder, cgutils.unpack_tuple(builder, v[0]), MR.literal_value, NV.literal_value, pA, pI, v[5], v[6], pZ, v[8],
-                             [builder.gep(pB, [v[10]])], v[11])
+        sums = multiply_rows(builder, cgutils.unpack_tuple(builder, v[0]), MR.literal_value, pA, pI, v[5], v[6], pZ, v[8],
+                             [(builder.gep(pB, [v[10]]), NV.literal_value)], v[11])
         return c.make_tuple(builder, s.return_type, sums)
     return signature, emit
 
 
 @intrinsic(prefer_literal=True)
-def _multiply_panels(context, acc, MR, PANELS, NV, A, rows, q, hop, zero, first, B, b, apart, K):
+def _multiply_panels(context, acc, MR, PANELS, NV, LAST, A, rows, q, hop, zero, first, B, b, apart, K):
     index = types.intp
-    signature = acc(acc, MR, PANELS, NV, A, rows, index, index, zero, index, B, index, index, index)
+    signature = acc(acc, MR, PANELS, NV, LAST, A, rows, index, index, zero, index, B, index, index, index)
+    widths = [NV.literal_value] * (PANELS.literal_value - 1) + [LAST.literal_value]
 
     def emit(c, builder, s, v):
-        pA, pI, pZ, pB = (pointer(c, builder, s.args[i], v[i]) for i in (4, 5, 8, 10))
-        panels = [builder.gep(pB, [builder.add(v[11], builder.mul(v[12], I64(p)))]) for p in range(PANELS.literal_value)]
-        sums = multiply_rows(builder, cgutils.unpack_tuple(builder, v[0]), MR.literal_value, NV.literal_value, pA, pI, v[6], v[7], pZ, v[9], panels, v[13])
+        pA, pI, pZ, pB = (pointer(c, builder, s.args[i], v[i]) for i in (5, 6, 9, 11))
+        panels = [(builder.gep(pB, [builder.add(v[12], builder.mul(v[13], I64(p)))]), width) for p, width in enumerate(widths)]
+        sums = multiply_rows(builder, cgutils.unpack_tuple(builder, v[0]), MR.literal_value, pA, pI, v[7], v[8], pZ, v[10], panels, v[14])
         return c.make_tuple(builder, s.return_type, sums)
     return signature, emit
 
@@ -178,8 +189,9 @@ overload(tile.multiply, inline="always", prefer_literal=True)(
     lambda acc, MR, NV, A, rows, q, hop, zero, first, B, b, K: lambda acc, MR, NV, A, rows, q, hop, zero, first, B, b, K: _multiply(
         acc, MR, NV, A, rows, q, hop, zero, first, B, b, K))
 overload(tile.multiply_panels, inline="always", prefer_literal=True)(
-    lambda acc, MR, PANELS, NV, A, rows, q, hop, zero, first, B, b, apart, K: lambda acc, MR, PANELS, NV, A, rows, q, hop, zero, first, B, b, apart, K:
-    _multiply_panels(acc, MR, PANELS, NV, A, rows, q, hop, zero, first, B, b, apart, K))
+    lambda acc, MR, PANELS, NV, LAST, A, rows, q, hop, zero, first, B, b, apart, K:
+    lambda acc, MR, PANELS, NV, LAST, A, rows, q, hop, zero, first, B, b, apart, K:
+    _multiply_panels(acc, MR, PANELS, NV, LAST, A, rows, q, hop, zero, first, B, b, apart, K))
 overload(tile.slide, inline="always", prefer_literal=True)(
     lambda acc, MR, NV, HOP, A, a, B, b, K: lambda acc, MR, NV, HOP, A, a, B, b, K: _slide(acc, MR, NV, HOP, A, a, B, b, K))
 overload(tile.keep, inline="always", prefer_literal=True)(lambda acc, MR, NV, S, at: lambda acc, MR, NV, S, at: _keep(acc, MR, NV, S, at))

@@ -6,16 +6,16 @@ Three loops in any order say it; fast is only one way to cut them (Goto & van de
 
 * The register tile (`tile`): MR rows x NR columns of C wait in vector registers while t runs. Every step loads NR numbers of B and MR of A for
   MR·NR multiply-adds, so that the multipliers are busy and not the loads.
-* B is packed into panels of NR columns: the tile reads it straight on, one line of the cache after the other.
-* t is cut into pieces of DEEP: the piece of a panel (DEEP·NR numbers, 16 KB) then stays in the first cache while all rows of a block of A
-  pass over it; unfinished sums wait in `partial`.
-* A block is a few tiles of rows (BLOCK), so that its numbers stay in the second cache while all panels pass.
+* t is cut into pieces of DEEP, and B into panels of NR columns. A piece of a panel (DEEP·NR numbers, 16 KB) is laid down in the first cache, in the
+  order in which the tile reads it, and stays there while all rows of a block of A pass over it; unfinished sums wait in `partial`.
+* A block is some tiles of rows (BLOCK), so that its numbers stay in the second cache while all panels pass.
 * Threads share the blocks; where there are few, the panels.
 
-A convolution with a 1x1 window is a matrix product, its pixels the rows. So the three products of a network are its three
-directions, and `indirect` and `outer_products` compute them, with rows that happen to be neighbours:
+The products of a linear layer are its three directions:
 
     A B^T        forward: pixels A, filters B          A B        grad_input: gradients A, filters B         A^T B        grad_weight
+
+`gemm_kernel` has the first two, the same but for the way B is laid down; the third, a sum over rows, is `outer_products`.
 
 Bound by: FMA. Source: Goto & van de Geijn, "Anatomy of high-performance matrix multiplication" (2008), sections 4 and 5.
 """
@@ -24,8 +24,15 @@ from functools import lru_cache
 import numpy as np
 
 from ..formulas.geometry import conv2d_geometry
-from . import indirect, layout, outer_products, select
+from . import indirect, layout, outer_products, select, threads
 from ._jit import plain
+from .gemm_kernel import TERMS, multiply
+from .indirect_scheme import BLOCK, WHOLE, cut, tile_rows
+from .simd import LANES
+from .tile import NR, PAIR
+
+LAYING = 5              # what laying down a panel costs, in rows multiplied with it
+SEVERAL, LARGE = 2, 1 << 19     # blocks and bytes: so large a B read so often is packed once, as a convolution's
 
 
 @plain
@@ -43,24 +50,35 @@ def _as_convolution(pixels, c, f):
     return conv2d_geometry((1, c, 1, pixels), (f, c, 1, 1))
 
 
+@lru_cache(maxsize=4096)
+def _scheme(m, k, n, count):
+    """How a product is cut for `count` threads: (pieces, work, shape of the scratch, arrays that never change, numbers)."""
+    panels, rows, work = -(-n // NR), tile_rows(n), m * n * k // 32
+    tiles, splits = cut(-(-m // rows), 1, panels, count, BLOCK // rows, LAYING / rows)
+    block = tiles * rows
+    pieces = min(threads.pieces(work, count), -(-m // block) * splits)
+    several = 2 if PAIR and panels > 1 else 1                                       # panels at once
+    tall = -(-block // WHOLE) * WHOLE if several > 1 else block                     # whole tiles, of 6 and 8 rows as of 12
+    words = 2 * tall + TERMS * NR + tall * NR * several // 2                       # of 8 bytes: places of rows, a piece of B, sums
+    steps = np.concatenate([np.arange(2 * TERMS) * NR, np.arange(2 * TERMS) * LANES])       # where the rows of a piece begin
+    return pieces, work, (pieces, words), (np.zeros(max(n, 2 * TERMS), np.float32), steps), (pieces, block, tall, splits)
+
+
 def workspace_bytes(m, k, n, transpose_a=False, transpose_b=False):
-    """Scratch of the fast `matmul` in bytes: packed B, tables and unfinished sums; with A transposed a C for each thread."""
-    if transpose_a:
-        shapes = outer_products.room_shapes(_as_convolution(k, n, m))
-    elif transpose_b:
-        shapes = indirect.scratch_shapes(_as_convolution(m, k, n), "forward")
-    else:
-        shapes = indirect.scratch_shapes(_as_convolution(m, n, k), "grad_input")
-    return indirect.room_bytes(shapes)
+    """Scratch of the fast `matmul` in bytes: for each piece of the work a piece of B, a table and unfinished sums; with A transposed a C for each thread."""
+    if transpose_a and not transpose_b:
+        return indirect.room_bytes(outer_products.room_shapes(_as_convolution(k, n, m)))
+    pieces, words = _scheme(m, k, n, threads.get_num_threads())[2]
+    return 8 * pieces * words
 
 
 def matmul(a, b, transpose_a=False, transpose_b=False):
     """a (M,K) x b (K,N) -> (M,N), each given transposed if so said; float32 or float64, see `tinyconv.kernels.matmul`.
 
-    Cost: M*N*K multiply-adds; the numbers of B copied once, into panels.
+    Cost: M*N*K multiply-adds; the numbers of B copied once a block of rows, into panels.
     """
     if transpose_a and transpose_b:
-        b, transpose_b = np.ascontiguousarray(b.T), False
+        a, transpose_a = np.ascontiguousarray(a.T), False
     a, b = layout.writable(a), layout.writable(b)
     m, k = a.shape[::-1] if transpose_a else a.shape
     n = b.shape[0] if transpose_b else b.shape[1]
@@ -70,6 +88,11 @@ def matmul(a, b, transpose_a=False, transpose_b=False):
         return c
     if transpose_a:
         return outer_products.grad_weight(a, b, _as_convolution(k, n, m)).reshape(m, n)
-    if transpose_b:
-        return indirect.Forward(b, None, _as_convolution(m, k, n))(a).reshape(m, n)
-    return indirect.grad_input(a, b, _as_convolution(m, n, k)).reshape(m, n)
+    if m > SEVERAL * BLOCK and b.nbytes > LARGE:
+        by = indirect.Forward(b, None, _as_convolution(m, k, n)) if transpose_b else None
+        return (by(a) if transpose_b else indirect.grad_input(a, b, _as_convolution(m, n, k))).reshape(m, n)
+    pieces, work, shape, constants, numbers = _scheme(m, k, n, threads.get_num_threads())
+    c, room = layout.room((m, n)), select.scratch(shape, np.int64)
+    threads.run(multiply, pieces, a.reshape(-1), b.reshape(-1), c.reshape(-1), *constants, room, room.view(np.float32), *numbers, int(transpose_b),
+                m, k, n, work=work)
+    return c

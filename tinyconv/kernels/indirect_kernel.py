@@ -7,8 +7,8 @@ behind the last full panel, if they fit one vector, take a narrow panel of LANES
 import numpy as np
 
 from ._jit import fast
-from .simd import LANES, turn
-from .tile import MR, NR, NV, PAIR, finish, keep, multiply_panels, resume, zeros
+from .simd import LANES, load, load_n, store, turn
+from .tile import MR, NR, NV, PAIR, TRIO, finish, keep, multiply_panels, resume, zeros
 
 FEW = 2                 # pixels: a vector's product, and not a matrix's, takes a tile of so many rows
 
@@ -66,29 +66,32 @@ def lift_rows(x, table, count, c, room, pitch):
         table[r] = r * pitch
 
 
-def build(PANELS, NV, ROWS):
-    """PANELS neighbouring panels of NV vectors of filters, ROWS pixels at a time; compiled on first use."""
-    WIDTH, WIDE = NV * LANES, PANELS * NV
+def build(PANELS, NV, LAST, ROWS):
+    """PANELS neighbouring panels of NV vectors of filters, the last one of LAST, ROWS pixels at a time; compiled on first use."""
+    WIDTH, WIDE = NV * LANES, (PANELS - 1) * NV + LAST
 
     @fast
-    def panels(x, packed, base, bias, column, n, R, residual, low, high, y, table, partial, zero, count, block, alike, deep, taps, cg, first):
+    def panels(x, packed, base, bias, column, n, R, residual, low, high, y, table, partial, zero, count, block, alike, deep, taps, cg, first,
+               begun, unfinished):
         """All terms of n filters from `column` on, for the `count` pixels of a block: y[place + column …] = clip(Σ + bias + R, low, high).
 
+        begun: sums of terms before lie in `partial`; unfinished: there are terms behind, the sums are left there (`gemm_kernel` has it so).
         alike: all pixels lie at the same place of their images, so a tap that sees padding for one does for all, and is left out.
         """
-        terms, apart = deep // PANELS, taps * cg * WIDTH            # of a sum at once; numbers from a panel to the next
+        terms = deep // PANELS                                      # of a sum at once
         wide, tall = min(cg, terms), max(1, terms // cg)            # channels, taps in one piece of the sum
         for t0 in range(0, max(taps, 1), tall):
             for c0 in range(0, cg, wide):
-                begins = t0 == 0 and c0 == 0
-                ends = t0 + tall >= taps and c0 + wide >= cg
+                begins = t0 == 0 and c0 == 0 and begun == 0
+                ends = t0 + tall >= taps and c0 + wide >= cg and unfinished == 0
                 for r in range(0, count, ROWS):
                     acc = zeros(ROWS, WIDE) if begins else resume(ROWS, WIDE, partial, r * WIDE * LANES)
                     for t in range(t0, min(taps, t0 + tall)):
                         if alike and table[r * taps + t] < 0:
                             continue
-                        acc = multiply_panels(acc, ROWS, PANELS, NV, x, table, r * taps + t, taps, zero, first + c0, packed,
-                                              base + (t * cg + c0) * WIDTH, apart, min(wide, cg - c0))
+                        at = t * cg + c0                            # the weights' row; those of the last panel are LAST vectors long
+                        acc = multiply_panels(acc, ROWS, PANELS, NV, LAST, x, table, r * taps + t, taps, zero, first + c0, packed,
+                                              base + at * WIDTH, taps * cg * WIDTH - at * (WIDTH - LAST * LANES), min(wide, cg - c0))
                     if ends:
                         finish(acc, ROWS, WIDE, y, table, block * taps + r, column, n, bias, column, R, residual, low, high)
                     else:
@@ -96,8 +99,8 @@ def build(PANELS, NV, ROWS):
     return panels
 
 
-wide_panel, narrow_panel, few_panel = build(1, NV, MR), build(1, 1, MR), build(1, NV, FEW)
-pair, few_pair = (build(2, NV, PAIR), build(2, NV, FEW)) if PAIR else (wide_panel, few_panel)        # without registers for it never called
+wide_panel, narrow_panel, few_panel = build(1, NV, NV, MR), build(1, 1, 1, MR), build(1, NV, NV, FEW)
+pair, trio = (build(2, NV, NV, PAIR), build(2, NV, 1, TRIO)) if PAIR else (wide_panel, wide_panel)          # without registers for it never called
 
 
 @fast
@@ -112,6 +115,7 @@ def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, tables, partial
     units = pixels // line * across * groups * splits
     whole = grid_h == h == out_h and grid_w == w == out_w and step_h * step_w == 1
     straight = whole and taps == 1 and rows[0] == 0 and columns[0] == 0
+    nothing = lo - lo                                                   # 0, and no literal: the panels compiled here then serve `gemm_kernel`, too
     for piece in range(lo, hi):
         table, partial, known = tables[piece], partials[piece], -1
         source = lifted[piece] if lift else x
@@ -131,22 +135,22 @@ def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, tables, partial
             p, last = s * per, min(panels, (s + 1) * per)
             while p < last:
                 column, base, left = g * fg + p * NR, (g * panels + p) * taps * cg * NR, fg - p * NR
-                together = 2 if PAIR and p + 1 < last and left > NR + LANES else 1
-                if together == 2 and count <= FEW:
-                    few_pair(source, packed, base, bias, column, min(2 * NR, left), R, residual, low, high, y, table, partial,
-                             zero, count, tall, alike, deep, taps, cg, g * cg)
-                elif together == 2:
+                together = 2 if PAIR and p + 1 < last and count > FEW else 1
+                if together == 2 and left > NR + LANES:
                     pair(source, packed, base, bias, column, min(2 * NR, left), R, residual, low, high, y, table, partial,
-                         zero, count, tall, alike, deep, taps, cg, g * cg)
+                         zero, count, tall, alike, deep, taps, cg, g * cg, nothing, nothing)
+                elif together == 2:
+                    trio(source, packed, base, bias, column, left, R, residual, low, high, y, table, partial,
+                         zero, count, tall, alike, deep, taps, cg, g * cg, nothing, nothing)
                 elif left > LANES and count <= FEW:
                     few_panel(source, packed, base, bias, column, min(NR, left), R, residual, low, high, y, table, partial,
-                              zero, count, tall, alike, deep, taps, cg, g * cg)
+                              zero, count, tall, alike, deep, taps, cg, g * cg, nothing, nothing)
                 elif left > LANES:
                     wide_panel(source, packed, base, bias, column, min(NR, left), R, residual, low, high, y, table, partial,
-                               zero, count, tall, alike, deep, taps, cg, g * cg)
+                               zero, count, tall, alike, deep, taps, cg, g * cg, nothing, nothing)
                 else:
                     narrow_panel(source, packed, base, bias, column, left, R, residual, low, high, y, table, partial,
-                                 zero, count, tall, alike, deep, taps, cg, g * cg)
+                                 zero, count, tall, alike, deep, taps, cg, g * cg, nothing, nothing)
                 p += together
 
 
@@ -176,22 +180,35 @@ def pack_panels(lo, hi, w, packed, strange, groups, fg, step_g, step_f, terms, t
         for j in range(0, turned, LANES):
             for q in range(0, rows.size // 2, LANES):
                 turn(w, start + j * step_f + min(q, rows.size // 2 - LANES), step_f, target, rows, narrow * (rows.size // 2) + min(q, rows.size // 2 - LANES), j)
-        for t in range(taps.size if step_f > 1 and turned < count else 0):
+        for t in range(taps.size if turned < count else 0):
             for k0 in range(0, depth, LANES):                           # a few rows at a time: a filter's numbers share lines of the cache
                 for j in range(turned, count):
                     for k in range(k0, min(depth, k0 + LANES)):
                         target[(t * depth + k) * width + j] = w[start + j * step_f + terms[k] + taps[t]]
-        for t in range(taps.size):
-            for k in range(depth):
-                row, source = target[(t * depth + k) * width:(t * depth + k + 1) * width], start + terms[k] + taps[t]
-                if step_f == 1:
-                    line = w[source:source + count]
-                    for j in range(count):
-                        row[j] = line[j]
-                for j in range(count, width):
-                    row[j] = 0
+        for row in range(taps.size * depth):
+            for j in range(count, width):
+                target[row * width + j] = 0
         total = np.float32(0)
         for at in range(taps.size * depth * width):
             total += target[at] * np.float32(0)
         if total != 0:                                          # 0 times infinity, or NaN, is NaN, and no NaN is 0
             strange[0] = 1
+
+
+@fast
+def pack_straight(lo, hi, w, packed, strange, groups, fg, step_g, terms, taps):
+    """`pack_panels` where the filters are the neighbours (step_f = 1): row after row of w, a piece of each to every panel. A panel by itself would
+    take a line or two from each row, and rows that lie apart are pages that lie apart."""
+    panels, depth, total = packed.shape[0] // groups, terms.size, np.float32(0)
+    for t in range(taps.size):
+        for k in range(depth):
+            for task in range(lo, hi):
+                count = min(NR, fg - task % panels * NR)
+                width, source = NR if count > LANES else LANES, task // panels * step_g + task % panels * NR + terms[k] + taps[t]
+                row, line = packed[task, (t * depth + k) * width:(t * depth + k + 1) * width], w[source:source + count]
+                for j in range(0, width, LANES):
+                    store(row, j, load(line, j) if j + LANES <= count else load_n(line, j, count - j))
+                for j in range(count):
+                    total += line[j] * np.float32(0)
+    if total != 0:
+        strange[0] = 1

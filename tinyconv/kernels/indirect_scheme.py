@@ -1,43 +1,52 @@
 """How one pass of `indirect` is cut into tasks, and all that its kernel is told: worked out from shapes alone, once a geometry and thread count.
 
-    tasks      blocks of up to BLOCK tiles of MR pixels x groups x splits of the panels of filters, so that the busiest thread has the least to do
-    taps       those that see the picture at all; on small planes of many images a tile takes the same pixel of MR images (`worth`), since a
+    tasks      blocks of up to BLOCK pixels x groups x splits of the panels of filters, so that the busiest thread has the least to do
+    taps       those that see the picture at all; on small planes of many images a tile takes the same pixel of several images (`worth`), since a
                tap that sees padding for one of them does for all
     scratch    weights in panels, a table of pixels and places a thread, partial sums, and room for copied rows where rows lie FAR numbers apart
 
 Read `indirect` first: it has the formula.
 """
+import math
 from functools import lru_cache
 
 import numpy as np
 
 from . import select, standing, threads
-from .indirect_kernel import convolve, filter_rows, pack_panels
+from .indirect_kernel import convolve, filter_rows, pack_panels, pack_straight
 from .simd import LANES
 from .standing import OPEN, PLACES
-from .tile import MR, NR, PAIR
+from .tile import MR, NR, PAIR, TRIO
 
 DEEP = 128              # terms of a sum taken at once
-BLOCK = 8               # tiles of MR pixels in a task, at most
+BLOCK = 9 * MR          # pixels in a task, at most
+LOADING = 8             # what a panel's weights cost a block when they come into the first cache, in pixels multiplied with them
+WHOLE = math.lcm(MR, PAIR, TRIO) if PAIR else MR       # pixels that are whole tiles of every kind
 FAR = 512               # rows so many numbers apart fall on the same few lines of the first cache: they are copied first, next to each other
 
 
-@lru_cache(maxsize=None)
-def cut(tiles, groups, panels, pieces):
-    """(tiles of pixels in a block, splits of the panels) that leave the busiest of the pieces the least to do; large blocks among equals.
+def tile_rows(fg):
+    """Pixels of the tile that does most of a group's fg filters (`indirect_kernel`)."""
+    return PAIR if PAIR and fg > NR + LANES else TRIO if PAIR and fg > NR else MR
 
-    >>> cut(1000, 1, 2, 2), cut(4, 1, 16, 2)
+
+@lru_cache(maxsize=None)
+def cut(tiles, groups, panels, pieces, most=BLOCK // MR, more=0):
+    """(tiles of pixels in a block, splits of the panels) that leave the busiest of the pieces the least to do; large blocks, of up to `most`
+    tiles, among equals. A panel costs a block as much as its tiles and `more`.
+
+    >>> cut(1000, 1, 2, 2, 8), cut(4, 1, 16, 2, 8)
     ((8, 1), (4, 2))
     """
-    if tiles >= 8 * BLOCK * pieces:
-        return BLOCK, 1
+    if tiles >= 8 * most * pieces:
+        return most, 1
     best = None
-    for block in range(min(BLOCK, tiles), 0, -1):
+    for block in range(min(most, tiles), 0, -1):
         blocks, splits = -(-tiles // block), 1
         while True:
             per, units = -(-panels // splits), blocks * groups * splits
             if units <= 64 * pieces:
-                work = [min(block, tiles - unit // (groups * splits) * block) * max(0, min(panels, (unit % splits + 1) * per) - unit % splits * per)
+                work = [(min(block, tiles - unit // (groups * splits) * block) + more) * max(0, min(panels, (unit % splits + 1) * per) - unit % splits * per)
                         for unit in range(units)]
                 busiest = max(sum(work[i * units // pieces:(i + 1) * units // pieces]) for i in range(pieces))
                 if best is None or busiest < best[0]:
@@ -80,17 +89,17 @@ class Scheme:
         (n, h, wide, c), (_, oh, ow, f), (groups, fg, step_g, step_f, terms, taps) = x_shape, y_shape, weights
         used = seen(h, wide, grid, step, offsets)
         taps, offsets = [taps[t] for t in used], tuple([o[t] for t in used] for o in offsets)
-        depth, pixels, panels = len(terms), n * grid[0] * grid[1], -(-fg // NR)
+        depth, pixels, panels, rows = len(terms), n * grid[0] * grid[1], -(-fg // NR), tile_rows(fg)
         alike = worth(n, grid, step, offsets, h, wide)
         if alike:
-            across = -(-n // (BLOCK * MR))
-            block, splits = -(-n // (across * MR)) * MR, 1
+            across = -(-n // (BLOCK // rows * rows))
+            block, splits = -(-n // (across * rows)) * rows, 1
             blocks = grid[0] * grid[1] * across
             while splits < panels and blocks * groups * splits < 8 * count and blocks * groups * splits % count:
                 splits = min(panels, 2 * splits)
         else:
-            tiles, splits = cut(-(-pixels // MR), groups, panels, count)
-            block = tiles * MR
+            tiles, splits = cut(-(-pixels // rows), groups, panels, count, BLOCK // rows, LOADING / rows)
+            block = tiles * rows
             blocks = -(-pixels // block)
         self.work = pixels * f * depth * len(taps) // 32
         (row,), (column,) = offsets if len(taps) == 1 else ((-1,), (-1,))
@@ -99,12 +108,12 @@ class Scheme:
                           ((h, grid[0], step[0], offsets[0]), (wide, grid[1], step[1], offsets[1])) for at in places)
         pieces = self.pieces = min(count if lift else threads.pieces(self.work, count), blocks * groups * splits)
         several = 2 if PAIR and panels > 1 else 1                           # panels at once
-        tall = -(-block // PAIR) * PAIR if several > 1 else block           # whole tiles, of 6 pixels as of 14
+        tall = -(-block // WHOLE) * WHOLE if several > 1 else block         # whole tiles, of 6 and 8 pixels as of 12
         self.sizes = groups * panels * len(taps) * depth * NR, pieces * tall * NR * several, pieces * block * (c + LANES) * lift
         self.panels = groups * panels
         self.rooms = ((sum(self.sizes), np.float32), ((pieces, (len(taps) + 1) * tall), np.int64))
-        self.packing = groups, fg, step_g, step_f, np.array(terms, np.int64), np.array(taps, np.int64), (
-            filter_rows(terms, taps) if step_f > 1 else np.zeros(0, np.int64))
+        self.straight, where = step_f == 1, (np.array(terms, np.int64), np.array(taps, np.int64))
+        self.packing = (groups, fg, step_g, *where) if self.straight else (groups, fg, step_g, step_f, *where, filter_rows(terms, taps))
         rows, columns = (np.array(o, np.int64) for o in offsets)
         self.rest = (np.zeros(depth, np.float32), pieces, block, tall, int(alike), DEEP, lift, splits, groups, c, depth, f, n, *grid, *step, rows, columns,
                      (rows * wide + columns) * c, h, wide, oh, ow, *origin, *out_step)
@@ -113,7 +122,7 @@ class Scheme:
         """The scratch: w (flat, C-order) packed, tables, partial sums, room for copied rows. None if w is not finite where padding is multiplied by it."""
         (floats, tables), (a, b, c), strange = (select.scratch(shape, kind) for shape, kind in self.rooms), self.sizes, np.zeros(1, np.int64)
         packed = floats[:a].reshape(self.panels, -1)
-        threads.run(pack_panels, self.panels, w, packed, strange, *self.packing, work=a)
+        threads.run(pack_straight if self.straight else pack_panels, self.panels, w, packed, strange, *self.packing, work=a)
         if strange[0] and self.padded:
             return None
         return floats[:a], tables, floats[a:a + b].reshape(self.pieces, -1), floats[a + b:a + b + c].reshape(self.pieces, -1)

@@ -19,9 +19,9 @@ import numpy as np
 
 from .simd import LANES, REGISTERS
 
-MR, NV = (14, 2) if REGISTERS == 32 else (6, 2)     # planes of 7x7, 14x14, 28x28 and 56x56 pixels are multiples of 7
+MR, NV = (12, 2) if REGISTERS == 32 else (6, 2)     # 12 addresses of rows fit the 15 integer registers; 14 do not
 NR = NV * LANES
-PAIR = 6 if REGISTERS == 32 else 0                  # rows of a tile over two panels at once, 4 vectors wide; 0: not enough registers
+PAIR, TRIO = (6, 8) if REGISTERS == 32 else (0, 0)  # rows of a tile over two panels at once, 4 or 3 vectors wide; 0: not enough registers
 
 
 # ---- what each step means -------------------------------------------------------------------------------------------------
@@ -46,12 +46,15 @@ def multiply(acc, MR, NV, A, rows, q, hop, zero, first, B, b, K):
     return tuple(out)
 
 
-def multiply_panels(acc, MR, PANELS, NV, A, rows, q, hop, zero, first, B, b, apart, K):
-    """`multiply` for PANELS panels, each `apart` numbers behind the one before: acc is MR x PANELS·NV vectors, of a row the first panel's NV first."""
-    wide = PANELS * NV
-    parts = [multiply([acc[i * wide + p * NV + j] for i in range(MR) for j in range(NV)], MR, NV, A, rows, q, hop, zero, first, B, b + p * apart, K)
-             for p in range(PANELS)]
-    return tuple(part[i * NV + j] for i in range(MR) for part in parts for j in range(NV))
+def multiply_panels(acc, MR, PANELS, NV, LAST, A, rows, q, hop, zero, first, B, b, apart, K):
+    """`multiply` for PANELS panels of NV vectors, the last one of LAST, each `apart` numbers behind the one before: acc has for each row the
+    first panel's vectors, then the next one's."""
+    widths = [NV] * (PANELS - 1) + [LAST]
+    wide, parts = sum(widths), []
+    for p, width in enumerate(widths):
+        mine = [acc[i * wide + p * NV + j] for i in range(MR) for j in range(width)]
+        parts.append(multiply(mine, MR, width, A, rows, q, hop, zero, first, B, b + p * apart, K))
+    return tuple(part[i * width + j] for i in range(MR) for part, width in zip(parts, widths) for j in range(width))
 
 
 def slide(acc, MR, NV, HOP, A, a, B, b, K):

@@ -1,0 +1,85 @@
+"""The kernel of `gemm`: every piece of B is laid down in the first cache just before a block of A passes over it. Read that page first.
+
+A task takes a block of rows of A and some panels of NR columns of B, two at a time where there are two. For each piece of DEEP terms (half as many
+of two) the task copies the piece, 16 KB, to a room of its own, as the register tile reads it: straight on, line after line. That is DEEP·NR numbers
+moved for block·DEEP·NR multiply-adds, a percent or two of the time for blocks of 112 rows; in return nothing waits for a B packed as a whole, which
+would be written to memory and read again. A transposed B is turned on the way, a square of LANES x LANES numbers at a time, in registers.
+
+Bound by: FMA; with few rows by the stream of B, each number of which is then used that few times.
+"""
+import numpy as np
+
+from ._jit import fast
+from .indirect_kernel import narrow_panel, pair, trio, walk_straight, wide_panel
+from .simd import LANES, load, load_n, store, turn
+from .tile import NR, PAIR
+
+TERMS = 64              # of a sum at once: with two panels 16 KB of B, half of the first cache
+
+
+@fast
+def lay(b, at, pitch, terms, n, width, room, to):
+    """room[to + k·width + j] = b[at + k·pitch + j] for j < n, 0 up to the width (of one or more whole vectors); k < terms."""
+    for k in range(terms):
+        source, target = at + k * pitch, to + k * width
+        for j in range(0, width, LANES):
+            store(room, target + j, load(b, source + j) if j + LANES <= n else load_n(b, source + j, n - j))
+
+
+@fast
+def lay_turned(b, at, pitch, terms, n, width, room, to, rows):
+    """room[to + k·width + j] = b[at + j·pitch + k], likewise; rows[k] = k·width. The last square begins a little earlier."""
+    turned = n // LANES * LANES if terms >= LANES else 0
+    for j in range(0, turned, LANES):
+        for k in range(0, terms, LANES):
+            turn(b, at + j * pitch + min(k, terms - LANES), pitch, room, rows, min(k, terms - LANES), to + j)
+    for k in range(terms if turned < width else 0):
+        for j in range(turned, width):
+            room[to + k * width + j] = b[at + j * pitch + k] if j < n else np.float32(0)
+
+
+@fast
+def multiply(lo, hi, a, b, c, zeros, steps, tables, floats, pieces, block, tall, splits, turned, m, k, n):
+    """Tasks: pieces. a (M,K), b (K,N), or (N,K) if turned, c (M,N), all flat; blocks of `block` rows. tables and floats are the same memory, a row
+    a task: places of `tall` rows as integers, then the piece of B and the rows' sums. zeros: at least 2·TERMS and N; steps[t] = t·NR, then t·LANES."""
+    panels = (n + NR - 1) // NR
+    per, across = (panels + splits - 1) // splits, (m + block - 1) // block
+    units, nothing, single = across * splits, lo - lo, lo - lo + 1            # 0 and 1, and no literals: see `convolve`
+    low, high = np.float32(-np.inf), np.float32(np.inf)
+    for task in range(lo, hi):
+        table, known = tables[task, :2 * tall], -1
+        room, partial = floats[task, 4 * tall:4 * tall + 2 * TERMS * NR], floats[task, 4 * tall + 2 * TERMS * NR:]
+        for unit in range(task * units // pieces, (task + 1) * units // pieces):
+            at, s = unit // splits, unit % splits
+            count = min(block, m - at * block)
+            if at != known:
+                known = at
+                walk_straight(at * block, count, tall, table, k, n)
+            p, last = s * per, min(panels, (s + 1) * per)
+            while p < last:
+                column, left = p * NR, n - p * NR
+                together = 2 if PAIR and p + 1 < last else 1
+                terms = 2 * TERMS // together
+                for t in range(0, k, terms):
+                    some = min(terms, k - t)
+                    for q in range(together):
+                        wanted = min(NR, left - q * NR)
+                        width, to = NR if wanted > LANES else LANES, q * some * NR
+                        if turned:
+                            lay_turned(b, (column + q * NR) * k + t, k, some, wanted, width, room, to, steps if width == NR else steps[2 * TERMS:])
+                        else:
+                            lay(b, t * n + column + q * NR, n, some, wanted, width, room, to)
+                    begun, unfinished = int(t > 0), int(t + terms < k)
+                    if together == 2 and left > NR + LANES:
+                        pair(a, room, nothing, zeros, column, min(2 * NR, left), zeros, nothing, low, high, c, table, partial, zeros, count, tall,
+                             nothing, 2 * TERMS, single, some, t, begun, unfinished)
+                    elif together == 2:
+                        trio(a, room, nothing, zeros, column, left, zeros, nothing, low, high, c, table, partial, zeros, count, tall,
+                             nothing, 2 * TERMS, single, some, t, begun, unfinished)
+                    elif left > LANES:
+                        wide_panel(a, room, nothing, zeros, column, min(NR, left), zeros, nothing, low, high, c, table, partial, zeros, count, tall,
+                                   nothing, terms, single, some, t, begun, unfinished)
+                    else:
+                        narrow_panel(a, room, nothing, zeros, column, left, zeros, nothing, low, high, c, table, partial, zeros, count, tall,
+                                     nothing, terms, single, some, t, begun, unfinished)
+                p += together
