@@ -83,9 +83,9 @@ def test_pairs_saturated_in_16_bits_are_the_slip():
     assert all((saturated(most, end // 2) == pairs(most, end // 2)).all() for end in ends)
 
 
-@pytest.mark.parametrize("n", [1, LANES - 1, LANES, 2 * LANES - 3, 2 * LANES])
+@pytest.mark.parametrize("n", [1, LANES - 1, LANES, 2 * LANES - 3, 2 * LANES, 3 * LANES])
 def test_codes_and_their_places(n):
-    """Every rule; fewer filters than a vector, and more; a place left out; nothing written beyond."""
+    """Every rule; fewer filters than a vector, and more, than both vectors hold too; a place left out; nothing written beyond."""
     rng, compiled = np.random.default_rng(n), exact(codes)
     S = rng.integers(-20000, 20000, 8 * LANES).astype(np.int32)
     for name, rule in integer.RULES.items():

@@ -12,14 +12,15 @@ kernels and returns channels-last memory; float64, and everything under `use("pl
 | copied windows, then a matrix product         | im2col (_loops)                     |
 | tiles with fewer products                     | winograd (_matrices, _steps, _transforms, _tiles) |
 | references: frequencies; seven for eight      | fft, strassen                       |
-| vectors, and sums kept in registers           | simd, tile, strip (_lower)          |
+| vectors, and sums kept in registers           | simd, tile, strip (_lower, _lower_simd, _tile, _strip) |
 | the fast loops made of them                   | indirect (_scheme, _kernel), stems, outer_products, planes |
 | arguments laid down once                      | standing (_standing)                |
 | windows without weights; per-channel scaling  | pool (_kernels), norm (_loops, _kernels), activations |
 | the optimisers' steps; channels moved about    | steps, rows                         |
-| networks in integers, four rules of rounding  | integer (_kernels, _pointwise), codes, requantization |
+| networks in integers, four rules of rounding  | integer (_layers, _pointwise, _pool, _kernels), codes, requantization |
 | products of bytes, and layers made of them    | byte_tile (_lower_bytes, _codes, _vectors), byte_kernel, byte_planes, byte_conv |
-| who computes what                             | select, threads, layout, _jit       |
+| who computes what                             | select, choice, modes, threads, layout, _jit |
+| what the machine allows                       | machine (_kernels)                  |
 
 This page imports no other page that needs numba: each function imports its own on first call.
 """

@@ -52,10 +52,12 @@ def resume_sums(MR, NV, S, at):
 
 
 def finish_codes(S, at, rows, vectors, rule, Y, places, q, column, n, m, s, f, zero, low, high):
-    """Y[places[q+i] + column + j] = low byte of the code of S[at + i·vectors·LANES + j], j < n, i < rows; places < 0 are skipped.
+    """Y[places[q+i] + column + j] = low byte of the code of S[at + i·vectors·LANES + j], j < min(n, vectors·LANES), i < rows.
 
-    If the last row has a place, all have. m and s are the rule's multipliers and shifts, one a filter, as long as whole vectors; zero point and bounds are floats.
+    Places < 0 are skipped; if the last row has a place, all have. m and s are the rule's multipliers and shifts, one a filter, as long as
+    whole vectors; zero point and bounds are floats.
     """
+    n = min(n, vectors * LANES)
     sums = S[at:at + rows * vectors * LANES].reshape(rows, vectors * LANES)[:, :n]
     codes = by_rule(rule, sums, m[f:f + n], s[f:f + n], zero, low, high)
     for i in range(rows):

@@ -1,21 +1,19 @@
-"""Operations on codes without weights: sums, products and means of them, the largest of a window, any function by its table.
+"""Operations on codes, number by number: sums and products of two arrays, any function by its table.
 
     sum        clip(rint(((q_a - Z_a) S_a + (q_b - Z_b) S_b) / S_y) + Z_y)
     product    clip(rint((q_a - Z_a)(q_b - Z_b) M) + Z_y),   M = S_a S_b / S_y in float64
-    mean       clip(rint(sum (q_x - Z_x) S_x / (S_y count)) + Z_y)
     function   table[q]: eight bits have 256 values, so that sigmoid, hardswish, or a change of scale is one look-up a code
 
 rint is half to even. All round first and add Z_y then, as ONNX's QuantizeLinear does: the result is QuantizeLinear of the exact real sum of
 what the codes stand for. `qlinear_add` knows ONNX Runtime's order too. Numbers are float64, each step rounded once, so that ties are
-found. Cost: a few operations a code; bound by memory. Loops: `integer_kernels`.
+found. Cost: a few operations a code; bound by memory. Loops: `integer_kernels`. Windows of codes: `integer_pool`.
 Sources: ONNX operators QuantizeLinear, DequantizeLinear; ONNX Runtime's contributed operators QLinearAdd, QLinearMul, QLinearSigmoid,
-QLinearAveragePool, QLinearGlobalAveragePool, QLinearConcat.
+QLinearConcat.
 """
 import numpy as np
 
-from ..formulas.geometry import Pool2dGeometry
 from . import integer_kernels as loops
-from . import layout, pool, select, threads
+from . import layout, select, threads
 from .codes import code_array, code_dtype, limits, quantize_linear, scale_of, zero_point_of
 
 ADDITIONS = ("quantize_linear", "qlinear_add")
@@ -116,56 +114,3 @@ def look_up(x, table):
         raise ValueError(f"table must hold 256 codes, one for each of eight bits, not {table.shape[0]}")
     table = layout.writable(table)
     return _number_by_number(loops.look_up, code_array("x", x).view(np.uint8), x.view(np.uint8), table.dtype, table.view(np.uint8))
-
-
-def max_pool(x, geometry):
-    """The largest code of each window, padding left out: x (N,C,H,W), geometry from `pool2d_geometry` -> (N,C,OH,OW), scale and Z of x.
-
-    Codes keep the order of what they stand for. Cost: KH*KW - 1 comparisons a result. Errors: TypeError, ValueError for other shapes.
-    """
-    return pool.max_pool2d(x, _window(x, geometry))[0]
-
-
-def _window(x, geometry):
-    if not isinstance(geometry, Pool2dGeometry) or code_array("x", x, 4).shape != geometry.x_shape:
-        raise ValueError(f"x must have the shape of its geometry (from pool2d_geometry), not {getattr(x, 'shape', x)} for {geometry}")
-    return geometry
-
-
-def _means(x, rows, cols, x_scale, x_zero_point, y_scale, y_zero_point, dtype, q_min, q_max):
-    """q_y (N,C,OH,OW) over the windows rows x cols, each (first, behind last, length), as `pool` has them."""
-    (row_lo, row_hi, tall), (col_lo, col_hi, wide), (n, c, h, w) = rows, cols, x.shape
-    dtype = x.dtype if dtype is None else code_dtype(dtype)
-    x_zero, zero = zero_point_of("x_zero_point", x_zero_point, x.dtype), zero_point_of("y_zero_point", y_zero_point, dtype)
-    x_scale, y_scale = np.float64(scale_of("x_scale", x_scale)), np.float64(scale_of("y_scale", y_scale))
-    low, high = limits(dtype, q_min, q_max)
-    if 255 * h * w >= 2 ** 31:
-        raise ValueError(f"the int32 sum of a plane of {h} x {w} codes could overflow: H * W must be below 2^31 / 255")
-    total = np.zeros((n, len(tall), len(wide), c), np.int32)
-    threads.run(loops.window_sums, n * len(tall), layout.nhwc(x), int(x_zero), row_lo, row_hi, col_lo, col_hi, total, work=x.size // 4)
-    q = np.rint(total * x_scale / (y_scale * np.multiply.outer(tall, wide)[:, :, None])) + zero       # (N,OH,OW,C)
-    y = layout.shaped(np.clip(q, low, high).astype(dtype))
-    return y if select.mode() == "fast" else layout.nchw(y)
-
-
-def qlinear_average_pool(x, x_scale, x_zero_point, y_scale, y_zero_point, geometry, count_include_pad=True, dtype=None, q_min=None, q_max=None):
-    """Mean of each window of codes: x (N,C,H,W), geometry from `pool2d_geometry` -> (N,C,OH,OW) of `dtype` (None: that of x).
-
-    The divisor is the window's size in the padded image, where padding stands for 0, or in the image alone, as `avg_pool2d`. The int32 sum is
-    exact. Cost: KH*KW additions a result. Errors: as `qlinear_global_average_pool`.
-    """
-    return _means(x, *pool.mean_windows(_window(x, geometry), count_include_pad), x_scale, x_zero_point, y_scale, y_zero_point, dtype, q_min, q_max)
-
-
-def qlinear_global_average_pool(x, x_scale, x_zero_point, y_scale, y_zero_point, dtype=None, q_min=None, q_max=None):
-    """Mean of each plane of codes: q_y = clip(rint(sum (q_x - Z_x) * S_x / (S_y * H * W)) + Z_y), half to even.
-
-    x (N,C,H,W) -> (N,C,1,1) of `dtype` (None: that of x). The sum is an exact int32; the product and the divisor are exact in
-    float64 for planes of fewer than 2^21 pixels, and the quotient is rounded once, so that ties are found. Cost: one addition
-    a code. Errors: as `qlinear_conv`; ValueError for a plane so large that 255*H*W leaves int32.
-
-    >>> qlinear_global_average_pool(np.array([[[[1, 2]]]], np.int8), 1.0, 0, 0.5, 0).tolist()
-    [[[[3]]]]
-    """
-    h, w = code_array("x", x, 4).shape[2:]
-    return _means(x, pool.adaptive_windows(h, 1), pool.adaptive_windows(w, 1), x_scale, x_zero_point, y_scale, y_zero_point, dtype, q_min, q_max)

@@ -8,9 +8,8 @@
     launch      s        a job with nothing to do: announced, taken by every thread, waited for
 
 The best of many runs is taken, not their mean: a limit is what the machine does when nothing disturbs it. Measured once a
-process and thread count, each figure in a fifth of a second, by the same vectors (`simd`) and threads (`threads`) that the
-kernels are made of. Source: Williams, Waterman & Patterson, "Roofline: an insightful visual performance model for multicore
-architectures" (2009).
+process and thread count, each figure in a fifth of a second, by kernels (`machine_kernels`) that are each bound by one limit alone.
+Source: Williams, Waterman & Patterson, "Roofline: an insightful visual performance model for multicore architectures" (2009).
 """
 import time
 from dataclasses import dataclass
@@ -19,45 +18,14 @@ from functools import lru_cache
 import numpy as np
 
 from . import layout, threads
-from ._jit import fast
-from .simd import LANES, fma, load, splat, store
+from .machine_kernels import SUMS, copies, multiply_adds, nothing
+from .simd import LANES
 
-SUMS = 12               # running sums: more than the multipliers take at once (2, each 4 cycles deep), fewer than the registers
 STEPS = 100_000         # multiply-adds of each sum in one run, about a tenth of a millisecond and more
 SMALL = 2**14           # bytes of the smallest working set that is measured
 CACHED = 2**18          # bytes of a working set that lies in the threads' own caches: half of the smallest second cache in use
 LARGE = 2**28           # bytes of a working set that no cache holds
 SECONDS = 0.2           # how long each figure is measured
-
-
-@fast
-def multiply_adds(lo, hi, x, y, steps):
-    """Tasks: one a thread. y[task] = x + steps · 0.5, by SUMS · LANES · steps multiply-adds that touch no memory."""
-    half, one = splat(np.float32(0.5)), splat(np.float32(1))
-    for task in range(lo, hi):
-        a, b, c, d = load(x, 0), load(x, LANES), load(x, 2 * LANES), load(x, 3 * LANES)
-        e, f, g, h = load(x, 4 * LANES), load(x, 5 * LANES), load(x, 6 * LANES), load(x, 7 * LANES)
-        i, j, k, m = load(x, 8 * LANES), load(x, 9 * LANES), load(x, 10 * LANES), load(x, 11 * LANES)
-        for _ in range(steps):
-            a, b, c, d = fma(half, one, a), fma(half, one, b), fma(half, one, c), fma(half, one, d)
-            e, f, g, h = fma(half, one, e), fma(half, one, f), fma(half, one, g), fma(half, one, h)
-            i, j, k, m = fma(half, one, i), fma(half, one, j), fma(half, one, k), fma(half, one, m)
-        at = task * SUMS * LANES
-        for q, v in enumerate((a, b, c, d, e, f, g, h, i, j, k, m)):
-            store(y, at + q * LANES, v)
-
-
-@fast
-def copies(lo, hi, x, y, times):
-    """Tasks: vectors. y = x, so many times over."""
-    for _ in range(times):
-        for task in range(lo, hi):
-            store(y, task * LANES, load(x, task * LANES))
-
-
-@fast
-def nothing(lo, hi):
-    """A job that is done as soon as it is taken."""
 
 
 def least(kernel, tasks, *arguments, seconds=SECONDS):

@@ -1,4 +1,4 @@
-"""Which convolution algorithm? The table of them, the mode ("fast" or "plain"), and one readable rule of choice.
+"""Which convolution algorithm? The table of them, and the one by a name; what "auto" means is `choice`, "fast" and "plain" are `modes`.
 
 An algorithm is a page of this folder with five functions of the same names and signatures:
 
@@ -9,25 +9,20 @@ An algorithm is a page of this folder with five functions of the same names and 
     workspace_bytes(geometry, direction="forward", dtype=np.float32) -> int    scratch memory beside arguments and result
 
 A page may hold several algorithms as objects with these functions (`inside` names the object), and a reference may be forward only
-(`directions`). A page is imported, and with it numba, when one of its functions is first called; this page imports neither.
+(`directions`). A page is imported, and with it numba, when one of its functions is first called; this page imports neither. It computes
+nothing: what binds an algorithm is told on its page.
 """
-import threading
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from importlib import import_module
 
 import numpy as np
 
 from . import layout
+from .choice import DIRECTIONS, choose
+from .modes import MODES, is_fast, mode, use
 
-DIRECTIONS = ("forward", "grad_input", "grad_weight")
-MODES = ("fast", "plain")
-CHANNELS = 16, 32                           # channels read and written: Winograd from so many on (fewer leave its panels half empty)
-CHANNELS_WEIGHT, TILES, SUMS = 64, 128, 256**2      # for the gradient in the weights: channels, tiles; up to so many numbers C·F
-GAIN4, GAIN2 = 0.45, 0.6                    # the share of multiplications below which F(4,3) and F(2,3) win
-TINY = 16                                   # outputs of a plane that direct computes without its padding, for many images
-_mode = "fast"
-_lock = threading.Lock()
+__all__ = ["ALGORITHMS", "Algorithm", "DIRECTIONS", "MODES", "algorithm", "checked", "choose", "is_fast", "mode", "scratch", "use"]
 
 
 @dataclass(frozen=True)
@@ -122,48 +117,6 @@ ALGORITHMS = {a.name: a for a in (
 )}
 
 
-class use:
-    """Choose the kernels from now on: "fast", or "plain" (the readable loops; float64 takes those in either mode).
-
-    Takes effect at once, for all threads; as a context manager it restores the mode that was before.
-    Errors: ValueError for any other name.
-
-    >>> with use("plain"):
-    ...     mode()
-    'plain'
-    >>> mode()
-    'fast'
-    """
-
-    def __init__(self, name):
-        global _mode
-        if name not in MODES:
-            raise ValueError(f'mode must be "fast" or "plain", not {name!r}')
-        with _lock:
-            self.before, _mode = _mode, name
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        global _mode
-        with _lock:
-            _mode = self.before
-
-    def __repr__(self):
-        return f"use({_mode!r})"
-
-
-def mode():
-    """The present mode: "fast" or "plain"."""
-    return _mode
-
-
-def is_fast(dtype):
-    """Do arrays of this dtype take the fast kernels now? (float32 in the mode "fast")"""
-    return _mode == "fast" and dtype == np.float32
-
-
 def checked(run, x_shape, y_shape, dtype):
     """run(x, R, low, high), with x and R of other shapes or another type refused."""
     def plan(x, R=None, low=-np.inf, high=np.inf):
@@ -173,58 +126,6 @@ def checked(run, x_shape, y_shape, dtype):
             raise ValueError(f"R must have shape {y_shape}, not {R.shape}")
         return run(x, R, low, high)
     return plan
-
-
-def choose(geometry, direction="forward", dtype=np.float32):
-    """The name of the algorithm that "auto" means for this convolution.
-
-    Plain mode and float64: always "direct", the formula itself. Else by what the window looks like: one channel at a time is depthwise, one
-    pixel at a time a matrix product (pointwise). A 3x3 window at stride 1 over enough channels is Winograd's: F(4,3) where its tiles of 4x4
-    outputs leave at most GAIN4 of the multiplications (whole tiles counted; on planes of up to TINY outputs direct's without padding), else
-    F(2,3) where it leaves at most GAIN2. Everything else is direct: windows read where they lie need no copies (im2col makes KH·KW of
-    them). The gradient in the weights pays Winograd's larger sums, written and read for every thread, so it takes F(4,3) for many tiles
-    and not too many sums. The constants are measured by benchmarks/select_map.py. In the other directions the batch size plays no part,
-    so that an image gives the same result, bit for bit, in any batch.
-
-    >>> from tinyconv.formulas.geometry import conv2d_geometry
-    >>> choose(conv2d_geometry((1, 32, 14, 14), (32, 1, 3, 3), padding=1, groups=32))
-    'depthwise'
-    """
-    if direction not in DIRECTIONS:
-        raise ValueError(f"direction must be one of {', '.join(DIRECTIONS)}, not {direction!r}")
-    if not is_fast(np.dtype(dtype)):
-        return "direct"
-    if geometry.is_depthwise:
-        return "depthwise"
-    if geometry.groups == 1 and geometry.is_pointwise:
-        return "pointwise"
-    return _winograd(geometry, direction) or "direct"
-
-
-def _pairs(size, outputs, taps, before):
-    """How often, along one axis at stride 1, a tap of an output falls inside the picture: outputs·taps less what falls on padding.
-
-    >>> _pairs(4, 4, 3, 1), _pairs(2, 2, 3, 1)
-    (10, 4)
-    """
-    return sum(max(0, min(outputs, size + before - u) - max(0, before - u)) for u in range(taps))
-
-
-@lru_cache(maxsize=4096)
-def _winograd(g, direction):
-    """The Winograd algorithm worth its transforms for this convolution, or None."""
-    window = (g.kh, g.kw, g.sh, g.sw, g.dh, g.dw, g.groups)
-    read, written = (g.f, g.c) if direction == "grad_input" else (g.c, g.f)
-    if window != (3, 3, 1, 1, 1, 1, 1) or read < CHANNELS[0] or written < CHANNELS[1]:
-        return None
-    if direction == "grad_weight" and (min(g.c, g.f) < CHANNELS_WEIGHT or g.n * -(-g.oh // 4) * -(-g.ow // 4) < TILES or g.c * g.f > SUMS):
-        return None
-    oh, ow = (g.h, g.w) if direction == "grad_input" else (g.oh, g.ow)
-    products = _pairs(g.h, g.oh, 3, g.top) * _pairs(g.w, g.ow, 3, g.left) or 1 if oh * ow <= TINY else 9 * oh * ow
-    left = {m: (m + 2)**2 * -(-oh // m) * -(-ow // m) / products for m in (2, 4)}                    # of the multiplications
-    if left[4] <= GAIN4:
-        return "winograd4"
-    return "winograd2" if left[2] <= GAIN2 and direction != "grad_weight" else None
 
 
 def algorithm(name, geometry, direction="forward", dtype=np.float32):

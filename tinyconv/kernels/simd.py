@@ -92,7 +92,7 @@ def numbers_at(address, n):
     return np.ctypeslib.as_array((ctypes.c_float * int(n)).from_address(int(address)))
 
 
-from . import _lower  # noqa: E402,F401  the instructions behind these functions: numba must know them before a kernel is compiled
+from . import _lower_simd  # noqa: E402,F401  the instructions behind these functions: numba must know them before a kernel is compiled
 
 if not config.DISABLE_JIT:
-    numbers_at = _lower.numbers_at      # the instruction by itself: no function compiled without reference counts may return an array
+    numbers_at = _lower_simd.numbers_at      # the instruction by itself: no function compiled without reference counts may return an array
