@@ -97,9 +97,9 @@ def test_tile(n, residual, hop):
     rows, places = np.full(4 * hop, 3), np.array([0, pitch, -1, 2 * pitch], np.int64)
     rows[::hop] = 9, 0, -1, 5
     check_same(tile_kernel, numbers(rng, 30), rows, hop, np.zeros(8, np.float32), numbers(rng, 16 * LANES), np.abs(places), numbers(rng, 16 * LANES),
-               np.zeros(30 * LANES, np.float32), numbers(rng, 6 * LANES), n, residual, np.float32(-20), np.float32(30))
+               np.zeros(39 * LANES, np.float32), numbers(rng, 6 * LANES), n, residual, np.float32(-20), np.float32(30))
     check_same(tile_kernel, numbers(rng, 30), rows, hop, np.zeros(8, np.float32), numbers(rng, 16 * LANES), places * (places >= 0), numbers(rng, 16 * LANES),
-               np.zeros(30 * LANES, np.float32), numbers(rng, 6 * LANES), n, residual, np.float32(-np.inf), np.float32(np.inf))
+               np.zeros(39 * LANES, np.float32), numbers(rng, 6 * LANES), n, residual, np.float32(-np.inf), np.float32(np.inf))
 
 
 @pytest.mark.small
