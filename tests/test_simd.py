@@ -12,8 +12,8 @@ from tinyconv.kernels._jit import fast
 LANES = simd.LANES
 load, load_n, store_n, fma, splat, lower, higher, turn = (
     getattr(simd, name) for name in ("load", "load_n", "store_n", "fma", "splat", "lower", "higher", "turn"))
-zeros, multiply, multiply_panels, slide, keep, resume, finish, outer = (
-    getattr(tile, name) for name in ("zeros", "multiply", "multiply_panels", "slide", "keep", "resume", "finish", "outer"))
+NAMES = "zeros", "multiply", "multiply_panels", "multiply_ahead", "slide", "keep", "resume", "finish", "outer"
+zeros, multiply, multiply_panels, multiply_ahead, slide, keep, resume, finish, outer = (getattr(tile, name) for name in NAMES)
 start, window, finish_strip, gradients = (getattr(strip, name) for name in ("start", "window", "finish_strip", "gradients"))
 
 
@@ -35,6 +35,7 @@ def tile_kernel(A, rows, hop, zero, B, places, C, S, bias, n, residual, low, hig
     acc = outer(zeros(3, 2), 3, 2, A, 1, 7, B, 3, 2 * LANES + hop, n, 4)
     keep(acc, 3, 2, S, 6 * LANES)
     keep(multiply_panels(zeros(3, 4), 3, 2, 2, 2, A, rows, hop, hop, zero, 2, B, LANES, 5 * LANES, 3), 3, 4, S, 18 * LANES)
+    keep(multiply_ahead(zeros(3, 4), 3, 2, 2, A, rows, hop, hop, zero, 2, B, LANES, 5 * LANES, 4, 8 * LANES), 3, 4, S, 39 * LANES)
     keep(multiply_panels(zeros(3, 3), 3, 2, 2, 1, A, rows, hop, hop, zero, 2, B, LANES, 5 * LANES, 5), 3, 3, S, 30 * LANES)
 
 
@@ -97,9 +98,9 @@ def test_tile(n, residual, hop):
     rows, places = np.full(4 * hop, 3), np.array([0, pitch, -1, 2 * pitch], np.int64)
     rows[::hop] = 9, 0, -1, 5
     check_same(tile_kernel, numbers(rng, 30), rows, hop, np.zeros(8, np.float32), numbers(rng, 16 * LANES), np.abs(places), numbers(rng, 16 * LANES),
-               np.zeros(39 * LANES, np.float32), numbers(rng, 6 * LANES), n, residual, np.float32(-20), np.float32(30))
+               np.zeros(51 * LANES, np.float32), numbers(rng, 6 * LANES), n, residual, np.float32(-20), np.float32(30))
     check_same(tile_kernel, numbers(rng, 30), rows, hop, np.zeros(8, np.float32), numbers(rng, 16 * LANES), places * (places >= 0), numbers(rng, 16 * LANES),
-               np.zeros(39 * LANES, np.float32), numbers(rng, 6 * LANES), n, residual, np.float32(-np.inf), np.float32(np.inf))
+               np.zeros(51 * LANES, np.float32), numbers(rng, 6 * LANES), n, residual, np.float32(-np.inf), np.float32(np.inf))
 
 
 @pytest.mark.small

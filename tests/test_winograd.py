@@ -278,7 +278,9 @@ def test_fft_uses_powers_of_two_and_bounds_itself():
 def test_kernels_are_built_once():
     """The same kind and register tile is the same compiled pair: 3x3 has factored transforms for m 2 and 4, others take matrices."""
     g = conv2d_geometry((1, 8, 6, 6), (8, 8, 3, 3))
-    rows = winograd.rows_for(1)
-    assert winograd.winograd4.kernels(g) is winograd_tiles.build(4, rows) and winograd.winograd2.kernels(g) is winograd_tiles.build(2, rows)
-    assert winograd.winograd4.kernels(g._replace(kh=5, kw=5)) is winograd_tiles.build(0, rows) is winograd.Winograd(6).kernels(g)
+    one = winograd.TILES[-1][:2]                                                   # a single panel
+    for direction, place in (("forward", 0), ("grad_weight", 1)):
+        built = {kind: winograd_tiles.build(kind, *one)[place] for kind in (0, 2, 4)}
+        assert winograd.winograd4.kernel(g, direction) is built[4] and winograd.winograd2.kernel(g, direction) is built[2]
+        assert winograd.winograd4.kernel(g._replace(kh=5, kw=5), direction) is built[0] is winograd.Winograd(6).kernel(g, direction)
     assert [d for d in DIRECTIONS if d not in select.ALGORITHMS["winograd4"].directions] == []

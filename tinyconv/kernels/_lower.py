@@ -59,6 +59,13 @@ def emit_store(builder, p, at, v):
     builder.store(v, builder.bitcast(builder.gep(p, [at]), VECTOR.as_pointer()), align=4)
 
 
+def emit_fetch(builder, p, at):
+    """Ask for the line of memory with p[at] to come into the second cache."""
+    place = builder.bitcast(builder.gep(p, [at]), ir.IntType(8).as_pointer())
+    kind = ir.FunctionType(ir.VoidType(), [place.type, I32, I32, I32])
+    builder.call(builder.module.declare_intrinsic("llvm.prefetch", [place.type], kind), [place, I32(0), I32(2), I32(1)])     # to read, second cache, data
+
+
 def emit_mask(builder, n, first=0):
     """The lanes whose number, first + lane, is below n."""
     kind = ir.VectorType(I64, LANES)

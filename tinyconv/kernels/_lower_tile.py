@@ -8,8 +8,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
 from . import tile
-from ._lower import (I64, VECTOR, ZERO, emit_fma, emit_load, emit_mask, emit_masked_load, emit_masked_store, emit_splat, emit_store, pointer,
-                     vector)
+from ._lower import (I64, VECTOR, ZERO, emit_fetch, emit_fma, emit_load, emit_mask, emit_masked_load, emit_masked_store, emit_splat, emit_store,
+                     pointer, vector)
 from .simd import LANES
 
 
@@ -25,8 +25,8 @@ def _zeros(context, MR, NV):
     return kind(MR, NV), emit
 
 
-def multiply_rows(builder, acc, mr, pA, pI, q, hop, pZ, first, panels, K):
-    """The loop of `multiply` over panels (address, vectors) -> the sums."""
+def multiply_rows(builder, acc, mr, pA, pI, q, hop, pZ, first, panels, K, ahead=None):
+    """The loop of `multiply` over panels (address, vectors) -> the sums; with every step a row from `ahead` on is asked for."""
     slots = [cgutils.alloca_once(builder, VECTOR) for _ in acc]
     for slot, value in zip(slots, acc):
         builder.store(value, slot)
@@ -38,6 +38,9 @@ def multiply_rows(builder, acc, mr, pA, pI, q, hop, pZ, first, panels, K):
 
     def step(k):
         columns = [emit_load(builder, panel, builder.add(builder.mul(k, I64(nv * LANES)), I64(LANES * j))) for panel, nv in panels for j in range(nv)]
+        if ahead is not None:
+            for j in range(panels[0][1]):
+                emit_fetch(builder, ahead, builder.add(builder.mul(k, I64(panels[0][1] * LANES)), I64(LANES * j)))
         for i, start in enumerate(starts):
             a = emit_splat(builder, builder.load(builder.gep(start, [k])))
             for j, column in enumerate(columns):
@@ -76,6 +79,20 @@ def _multiply_panels(context, acc, MR, PANELS, NV, LAST, A, rows, q, hop, zero, 
         pA, pI, pZ, pB = (pointer(c, builder, s.args[i], v[i]) for i in (5, 6, 9, 11))
         panels = [(builder.gep(pB, [builder.add(v[12], builder.mul(v[13], I64(p)))]), width) for p, width in enumerate(widths)]
         sums = multiply_rows(builder, cgutils.unpack_tuple(builder, v[0]), MR.literal_value, pA, pI, v[7], v[8], pZ, v[10], panels, v[14])
+        return c.make_tuple(builder, s.return_type, sums)
+    return signature, emit
+
+
+@intrinsic(prefer_literal=True)
+def _multiply_ahead(context, acc, MR, PANELS, NV, A, rows, q, hop, zero, first, B, b, apart, K, ahead):
+    index = types.intp
+    signature = acc(acc, MR, PANELS, NV, A, rows, index, index, zero, index, B, index, index, index, index)
+
+    def emit(c, builder, s, v):
+        pA, pI, pZ, pB = (pointer(c, builder, s.args[i], v[i]) for i in (4, 5, 8, 10))
+        panels = [(builder.gep(pB, [builder.add(v[11], builder.mul(v[12], I64(p)))]), NV.literal_value) for p in range(PANELS.literal_value)]
+        sums = multiply_rows(builder, cgutils.unpack_tuple(builder, v[0]), MR.literal_value, pA, pI, v[6], v[7], pZ, v[9], panels, v[13],
+                             builder.gep(pB, [v[14]]))
         return c.make_tuple(builder, s.return_type, sums)
     return signature, emit
 
@@ -192,6 +209,10 @@ overload(tile.multiply_panels, inline="always", prefer_literal=True)(
     lambda acc, MR, PANELS, NV, LAST, A, rows, q, hop, zero, first, B, b, apart, K:
     lambda acc, MR, PANELS, NV, LAST, A, rows, q, hop, zero, first, B, b, apart, K:
     _multiply_panels(acc, MR, PANELS, NV, LAST, A, rows, q, hop, zero, first, B, b, apart, K))
+overload(tile.multiply_ahead, inline="always", prefer_literal=True)(
+    lambda acc, MR, PANELS, NV, A, rows, q, hop, zero, first, B, b, apart, K, ahead:
+    lambda acc, MR, PANELS, NV, A, rows, q, hop, zero, first, B, b, apart, K, ahead:
+    _multiply_ahead(acc, MR, PANELS, NV, A, rows, q, hop, zero, first, B, b, apart, K, ahead))
 overload(tile.slide, inline="always", prefer_literal=True)(
     lambda acc, MR, NV, HOP, A, a, B, b, K: lambda acc, MR, NV, HOP, A, a, B, b, K: _slide(acc, MR, NV, HOP, A, a, B, b, K))
 overload(tile.keep, inline="always", prefer_literal=True)(lambda acc, MR, NV, S, at: lambda acc, MR, NV, S, at: _keep(acc, MR, NV, S, at))

@@ -30,10 +30,18 @@ def tile_rows(fg):
     return PAIR if PAIR and fg > NR + LANES else TRIO if PAIR and fg > NR else MR
 
 
+def busiest(tiles, groups, panels, pieces, block, splits, more):
+    """Tiles times panels that the busiest of the pieces has, cut so: a panel costs a block as much as its tiles and `more`."""
+    per, units = -(-panels // splits), -(-tiles // block) * groups * splits
+    work = [(min(block, tiles - unit // (groups * splits) * block) + more) * max(0, min(panels, (unit % splits + 1) * per) - unit % splits * per)
+            for unit in range(units)]
+    return max(sum(work[i * units // pieces:(i + 1) * units // pieces]) for i in range(pieces))
+
+
 @lru_cache(maxsize=None)
 def cut(tiles, groups, panels, pieces, most=BLOCK // MR, more=0):
     """(tiles of pixels in a block, splits of the panels) that leave the busiest of the pieces the least to do; large blocks, of up to `most`
-    tiles, among equals. A panel costs a block as much as its tiles and `more`.
+    tiles, among equals.
 
     >>> cut(1000, 1, 2, 2, 8), cut(4, 1, 16, 2, 8)
     ((8, 1), (4, 2))
@@ -42,15 +50,12 @@ def cut(tiles, groups, panels, pieces, most=BLOCK // MR, more=0):
         return most, 1
     best = None
     for block in range(min(most, tiles), 0, -1):
-        blocks, splits = -(-tiles // block), 1
+        splits = 1
         while True:
-            per, units = -(-panels // splits), blocks * groups * splits
-            if units <= 64 * pieces:
-                work = [(min(block, tiles - unit // (groups * splits) * block) + more) * max(0, min(panels, (unit % splits + 1) * per) - unit % splits * per)
-                        for unit in range(units)]
-                busiest = max(sum(work[i * units // pieces:(i + 1) * units // pieces]) for i in range(pieces))
-                if best is None or busiest < best[0]:
-                    best = busiest, block, splits
+            if -(-tiles // block) * groups * splits <= 64 * pieces:
+                found = busiest(tiles, groups, panels, pieces, block, splits, more)
+                if best is None or found < best[0]:
+                    best = found, block, splits
             if splits >= panels:
                 break
             splits = min(panels, 2 * splits)

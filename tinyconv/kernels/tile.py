@@ -57,6 +57,12 @@ def multiply_panels(acc, MR, PANELS, NV, LAST, A, rows, q, hop, zero, first, B, 
     return tuple(part[i * width + j] for i in range(MR) for part, width in zip(parts, widths) for j in range(width))
 
 
+def multiply_ahead(acc, MR, PANELS, NV, A, rows, q, hop, zero, first, B, b, apart, K, ahead):
+    """`multiply_panels` of equal panels that asks for a row of B from `ahead` on with every k: another panel, on its way from memory
+    while this one is multiplied. All at once would fill the few places where the processor notes what it waits for."""
+    return multiply_panels(acc, MR, PANELS, NV, NV, A, rows, q, hop, zero, first, B, b, apart, K)
+
+
 def slide(acc, MR, NV, HOP, A, a, B, b, K):
     """acc[i] += Σ_{k<K} A[a + i·HOP + k] · B[b + k·NR : b + (k+1)·NR]: `multiply` for rows at even distances, without a table."""
     out, panel = [], B[b:b + K * NV * LANES].reshape(K, NV * LANES)

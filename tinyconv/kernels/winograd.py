@@ -14,20 +14,23 @@ Rounding: F(2,3) is as accurate as direct (all its numbers are halves); each lar
 Padding is multiplied by transformed weights; NaN and infinities spread over the tiles that they touch.
 """
 import math
+from functools import lru_cache
 
 import numpy as np
 
 from . import layout, select, standing, threads, tile
 from . import winograd_tiles as tiles
 from .indirect import room_bytes
-from .indirect_scheme import DEEP
+from .indirect_scheme import DEEP, busiest, cut
 from .simd import LANES
-from .tile import NR, REGISTERS
+from .tile import NR
 from .winograd_matrices import arrays
 from .winograd_steps import conv, conv_weight, error_bound, plain_rooms, turned, turned_weights
 
 WORKING = 2**20         # bytes of V and S (or Z) of one task: half of the second cache
 BLOCK = 48              # tiles of a task, at most
+STREAM = 18             # what a panel of transformed filters costs a block on its way from memory, in tiles multiplied with it
+TILES = ((tile.PAIR, 2, 1.0), (8, 1, 1.15)) if tile.PAIR else ((4, 1, 1.0),)        # register tiles: rows, panels, time of a multiply-add
 ROUND = 2**23           # bytes of transformed filters at a time, where they are not kept: they stay in the last cache until they are used
 
 
@@ -37,9 +40,20 @@ def supports(geometry):
     return g.kh == g.kw >= 2 and g.sh == g.sw == g.dh == g.dw == g.groups == 1
 
 
-def rows_for(count):
-    """How many of `count` tiles are multiplied at a time: as many as the register tile holds, or fewer if that leaves less room empty."""
-    return min((tile.MR, 8 if REGISTERS == 32 else 4), key=lambda rows: -(-count // rows) * rows)
+@lru_cache(maxsize=4096)
+def product_tile(g, m, pieces):
+    """((tiles, panels of filters) multiplied at a time, (tiles of a block, splits of the panels)) for F(m, r): two panels where they come in pairs
+    and the pairs share out evenly, else one."""
+    count, n, panels, found = g.n * -(-g.oh // m) * -(-g.ow // m), m + g.kh - 1, -(-g.f // NR), []
+    for rows, together, cost in TILES:
+        if panels % together == 0:
+            most = max(1, min(BLOCK, WORKING // (4 * n * n * (tiles.pitch(g.c) + together * NR))) // rows)
+            shape = -(-count // rows), 1, panels // together, pieces
+            block, splits = cut(*shape, most, STREAM / rows)
+            few = -(-count // (rows * block)) * splits <= 64 * pieces
+            found.append((busiest(*shape, block, splits, STREAM / rows) * rows * together * cost if few else cost, rows, together, block * rows, splits))
+    best = min(found)
+    return best[1:3], best[3:]
 
 
 class Winograd:
@@ -58,21 +72,15 @@ class Winograd:
         """(shape, type) of the scratch of the fast kernels, in their order, and how the work is cut: (block, splits, pieces)."""
         m, r = self.m, g.kh
         n, count = m + r - 1, g.n * -(-g.oh // m) * -(-g.ow // m)
-        wide, panels, parts, pieces, splits = tiles.pitch(g.c), -(-g.f // NR), -(-g.c // tile.MR), threads.get_num_threads(), 1
-        other = panels * NR if direction == "grad_weight" else NR
-        MR = rows_for(count)
-        blocks = -(-count // max(MR, min(BLOCK, WORKING // (4 * n * n * (wide + other)))))
-        blocks = -(-blocks // pieces) * pieces if count >= pieces * MR else blocks                   # as many for each thread
-        block = -(-count // (blocks * MR)) * MR
-        blocks = -(-count // block)
+        wide, panels, parts, pieces = tiles.pitch(g.c), -(-g.f // NR), -(-g.c // tile.MR), threads.get_num_threads()
         if direction == "grad_weight":
-            pieces = max(1, min(pieces, count // 4))
+            block, splits, width = min(BLOCK, max(1, WORKING // (4 * n * n * (wide + panels * NR)))), 1, panels * NR
+            block, pieces = -(-count // -(-count // block)), max(1, min(pieces, count // 4))
         else:
-            while blocks * splits < 4 * pieces and splits < panels:
-                splits = min(panels, splits * 2)
-            pieces = min(pieces, blocks * splits)
+            (_, together), (block, splits) = product_tile(g, m, pieces)
+            width, pieces = together * NR, min(pieces, -(-count // block) * splits)
         vectors = (pieces, max(n * n, r * r, LANES) * LANES)
-        both = [((pieces, n * n * (block * size + LANES)), np.float32) for size in (wide, other)]
+        both = [((pieces, n * n * (block * size + LANES)), np.float32) for size in (wide, width)]
         small = [(vectors, np.float32), (vectors, np.float32), ((pieces, block), np.int64)]
         if direction == "grad_weight":
             sums = [((pieces, n * n * panels * parts * tile.MR * NR), np.float32), *both, *small[:2], (vectors, np.float32)]
@@ -80,10 +88,11 @@ class Winograd:
         return [((panels * n * n * g.c * NR,), np.float32), *both, *small, ((min(g.c, DEEP),), np.float32)], (block, splits, pieces)
 
     def part(self, g):
-        """The geometry with so many filters alone as are transformed in one round: as many in each, in whole panels."""
-        panels = -(-g.f // NR)
-        rounds = -(-panels // max(1, ROUND // (4 * (self.m + g.kh - 1)**2 * g.c * NR)))
-        return g._replace(f=min(g.f, -(-panels // rounds) * NR))
+        """The geometry with so many filters alone as are transformed in one round: as many in each, in whole panels or pairs of them."""
+        width = tile.PAIR and 2 * NR or NR
+        panels = -(-g.f // width)
+        rounds = -(-panels // max(1, ROUND // (4 * (self.m + g.kh - 1)**2 * g.c * width)))
+        return g._replace(f=min(g.f, -(-panels // rounds) * width))
 
     def workspace_bytes(self, geometry, direction="forward", dtype=np.float32):
         """Fast: a round of transformed weights, blocks of tiles and their sums (for grad_weight a transformed dw a thread). Plain: all steps."""
@@ -96,9 +105,11 @@ class Winograd:
         """Which transforms (`winograd_transforms.data_tile`): factored ones for 3x3, matrices for others."""
         return self.m if g.kh == 3 and self.m in (2, 4) else 0
 
-    def kernels(self, g):
-        """The compiled pair for this window."""
-        return tiles.build(self.kind(g), rows_for(g.n * -(-g.oh // self.m) * -(-g.ow // self.m)))
+    def kernel(self, g, direction="forward"):
+        """The compiled kernel for this window."""
+        if direction == "grad_weight":
+            return tiles.build(self.kind(g), *TILES[-1][:2])[1]
+        return tiles.build(self.kind(g), *product_tile(g, self.m, threads.get_num_threads())[0])[0]
 
     def convolve(self, w, bias, geometry, turn=False, keep=False):
         """The convolution with w (F,C,r,r), or (C,F,r,r) to be turned by 180°, its working memory taken once: run(x (N,H,W,C),
@@ -112,7 +123,7 @@ class Winograd:
         U, V, S, d, e, rows, zero = (select.scratch(shape, kind) for shape, kind in shapes)
         AT, G, BT = arrays(self.m, g.kh, np.float32)
         first, step_f, *steps = (taps - 1, taps, g.f * taps, -1) if turn else (0, g.c * taps, taps, 1)
-        zero[:], kernel, w = 0, self.kernels(g)[0], w.reshape(-1)
+        zero[:], kernel, w = 0, self.kernel(part), w.reshape(-1)
         bias, shape = np.zeros(g.f, np.float32) if bias is None else bias, (g.n, g.oh, g.ow, g.f)
         rest = (V, S, d, e, rows, zero, BT, AT, self.m, len(BT), pieces, block, splits, DEEP, g.n, g.h, g.w, g.c, g.f, g.oh, g.ow, g.top, g.left)
 
@@ -171,7 +182,7 @@ class Winograd:
         slabs, V, Z, d, e, out = (select.scratch(shape, kind) for shape, kind in shapes)
         AT, G, BT = arrays(self.m, g.kh, np.float32)
         n, dw = len(BT), np.empty(g.w_shape, np.float32)
-        threads.run(self.kernels(g)[1], pieces, layout.nhwc(x).reshape(-1), layout.nhwc(dy).reshape(-1), slabs, V, Z, d, e, BT,
+        threads.run(self.kernel(g, "grad_weight"), pieces, layout.nhwc(x).reshape(-1), layout.nhwc(dy).reshape(-1), slabs, V, Z, d, e, BT,
                     np.ascontiguousarray(AT.T), self.m, n, pieces, block, g.n, g.h, g.w, g.c, g.f, g.oh, g.ow, g.top, g.left,
                     work=dy.size * g.c * g.kh**2 // 64)
         threads.run(tiles.unpack_filters, pieces, slabs, np.ascontiguousarray(G.T), dw.reshape(-1), d, e, out, pieces, g.kh, n, g.c, g.f,

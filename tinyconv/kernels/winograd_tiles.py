@@ -18,7 +18,7 @@ import numpy as np
 
 from ._jit import fast
 from .simd import LANES, higher, load, load_n, lower, splat, store, store_n, turn
-from .tile import MR, NR, NV, keep, multiply, outer, resume, zeros
+from .tile import MR, NR, NV, keep, multiply_ahead, multiply_panels, outer, resume, zeros
 from .winograd_transforms import data_tile, filter_tile, output_tile, sandwich, spread_tile
 
 
@@ -119,17 +119,19 @@ def unpack_filters(lo, hi, slabs, GT, dw, d, e, out, pieces, r, n, c, f):
 
 
 @lru_cache(maxsize=None)
-def build(kind, ROWS):
-    """The two kernels for one kind of transform (see `data_tile`), products ROWS tiles at a time; compiled on first use."""
+def build(kind, ROWS, PANELS):
+    """The two kernels for one kind of transform (see `data_tile`), products of ROWS tiles with PANELS panels at a time; compiled on first use."""
+    WIDE, WIDTH = PANELS * NV, PANELS * NR
 
     @fast
     def convolve(lo, hi, x, U, bias, R, residual, low, high, y, skip, some, V, S, d, e, rows, zero, BT, AT, m, n, pieces, block, splits, deep,
                  images, h, w, c, f, oh, ow, top, left):
         """Tasks: pieces. x (N,H,W,C), U (panels, points, C, NR) of `some` filters behind the first `skip`, y and R (N,OH,OW,F),
         all flat."""
-        tall, across, panels = (oh + m - 1) // m, (ow + m - 1) // m, (some + NR - 1) // NR
+        tall, across, panels = (oh + m - 1) // m, (ow + m - 1) // m, (some + WIDTH - 1) // WIDTH
         tiles, per, wide = images * tall * across, (panels + splits - 1) // splits, pitch(c)
-        units, hop, step = (tiles + block - 1) // block * splits, block * wide + LANES, block * NR + LANES
+        units, hop, step = (tiles + block - 1) // block * splits, block * wide + LANES, block * WIDTH + LANES
+        apart, terms = n * n * c * NR, deep // PANELS
         for piece in range(lo, hi):
             known, v, s, row = -1, V[piece], S[piece], rows[piece]
             for unit in range(piece * units // pieces, (piece + 1) * units // pieces):
@@ -145,17 +147,21 @@ def build(kind, ROWS):
                                   h, w, c, d[piece], e[piece], v, q * wide, hop)
                 for panel in range(part * per, min(panels, (part + 1) * per)):
                     for point in range(n * n):
-                        for c0 in range(0, c, deep):
+                        for c0 in range(0, c, terms):
+                            here = ((panel * PANELS * n * n + point) * c + c0) * NR
                             for q in range(0, count, ROWS):
-                                to = point * step + q * NR
-                                acc = zeros(ROWS, NV) if c0 == 0 else resume(ROWS, NV, s, to)
-                                acc = multiply(acc, ROWS, NV, v, row, q, 1, zero, point * hop + c0, U, ((panel * n * n + point) * c + c0) * NR,
-                                               min(deep, c - c0))
-                                keep(acc, ROWS, NV, s, to)
+                                to, k = point * step + q * WIDTH, min(terms, c - c0)
+                                acc = zeros(ROWS, WIDE) if c0 == 0 else resume(ROWS, WIDE, s, to)
+                                if PANELS == 2 and (q == ROWS or q == 2 * ROWS):            # the filters behind these come nearer meanwhile
+                                    acc = multiply_ahead(acc, ROWS, PANELS, NV, v, row, q, 1, zero, point * hop + c0, U, here, apart, k,
+                                                         here + terms * NR + (q // ROWS - 1) * apart)
+                                else:
+                                    acc = multiply_panels(acc, ROWS, PANELS, NV, NV, v, row, q, 1, zero, point * hop + c0, U, here, apart, k)
+                                keep(acc, ROWS, WIDE, s, to)
                     for q in range(count):
                         tile = at * block + q
-                        for f0 in range(panel * NR, min(some, panel * NR + NR), LANES):
-                            write_tile(kind, AT, m, n, s, q * NR + f0 - panel * NR, step, d[piece], e[piece], tile // (tall * across),
+                        for f0 in range(panel * WIDTH, min(some, panel * WIDTH + WIDTH), LANES):
+                            write_tile(kind, AT, m, n, s, q * WIDTH + f0 - panel * WIDTH, step, d[piece], e[piece], tile // (tall * across),
                                        tile // across % tall * m, tile % across * m, oh, ow, f, skip + f0, bias, R, residual, low, high, y)
 
     @fast
