@@ -1,6 +1,7 @@
 """What every test shares: a generator with a fixed seed, and a guard that no test leaves a switch turned."""
 import os
 
+import ahead
 import numpy as np
 import pytest
 
@@ -14,15 +15,31 @@ def _second_runs(session):
     return [item for item in session.items if item.path.name == "test_without_jit.py"]
 
 
+def pytest_collection_modifyitems(items):
+    """The process that compiles ahead takes the tests the other way round."""
+    if ahead.FOLDER:
+        ahead.backwards(items)
+
+
 def pytest_collection_finish(session):
-    """The second runs begin at once, beside all other tests, which rarely occupy more than one processor."""
-    for item in _second_runs(session):
-        if not session.config.option.collectonly:
-            item.module.begin(item.callspec.params["setting"])
+    """The second runs begin at once, beside all other tests, and so does the process that compiles their kernels ahead."""
+    if session.config.option.collectonly or not (runs := _second_runs(session)):
+        return
+    for item in runs:
+        item.module.begin(item.callspec.params["setting"])
+    ahead.begin([item.nodeid for item in session.items if item not in runs])
+
+
+def pytest_runtest_teardown(item, nextitem):
+    """Each process knows how far the other one is."""
+    ahead.one_done()
+    if ahead.FOLDER and nextitem and ahead.met(len(item.session.items) - item.session.items.index(nextitem)):
+        item.session.shouldstop = "the tests that are left have been run"
 
 
 def pytest_sessionfinish(session):
     """They end with the session, also with one that was interrupted."""
+    ahead.end()
     for item in _second_runs(session):
         item.module.end()
 

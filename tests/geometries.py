@@ -83,7 +83,7 @@ TABLE = [
     ("depthwise 3x3, unequal strides", (1, 6, 8, 7), (6, 1, 3, 3), {"groups": 6, "padding": 1, "stride": (1, 3)}),
     ("depthwise 3x3, dilated", (1, 6, 9, 8), (6, 1, 3, 3), {"groups": 6, "padding": 2, "dilation": 2}),
     ("depthwise 3x3, padding beyond the kernel", (1, 3, 4, 4), (3, 1, 3, 3), {"groups": 3, "padding": 4}),
-    ("depthwise 3x3, padding on one side", (2, 3, 5, 7), (3, 1, 3, 3), {"groups": 3, "padding": ((2, 0), (0, 3))}),
+    ("depthwise 3x3, padding on one side", (2, 3, 5, 8), (3, 1, 3, 3), {"groups": 3, "padding": ((2, 0), (0, 2))}),
     ("depthwise 3x3, two filters a channel", (2, 5, 6, 6), (10, 1, 3, 3), {"groups": 5, "padding": 1}),
     ("depthwise 3x3, three filters, stride 2", (1, 7, 7, 7), (21, 1, 3, 3), {"groups": 7, "padding": 1, "stride": 2}),
     ("depthwise 5x5", (1, 17, 7, 6), (17, 1, 5, 5), {"groups": 17, "padding": 2}),

@@ -268,6 +268,27 @@ def test_numba_keeps_its_own_setting():
         assert _jit.config.CACHE_DIR == before
 
 
+@compiled_only
+def test_kernels_of_one_function_are_kept_apart(tmp_path, monkeypatch):
+    """Kernels built from one function, and their signatures, each have a file of their own, which depends on what they are alone: processes that
+    write at the same time cannot give one another's name. What is kept is found again, and runs as what it was."""
+    monkeypatch.setattr(_jit, "FOLDER", str(tmp_path))
+
+    def build(K):
+        @_jit.plain
+        def times(x):
+            return x * K
+        return times
+
+    first = [build(2), build(3)]
+    assert [times(5) for times in first] == [10, 15] and first[1](0.5) == 1.5
+    kept = sorted(tmp_path.rglob("*.nbc"))
+    assert len(kept) == 3 and not list(tmp_path.rglob("*.nbi"))
+    again = [build(3), build(2)]
+    assert [times(5) for times in again] == [15, 10] and again[0](0.5) == 1.5
+    assert [sum(times.stats.cache_hits.values()) for times in again] == [2, 1] and sorted(tmp_path.rglob("*.nbc")) == kept
+
+
 class Counted:
     """A number that counts the multiplications and additions done with it and its like."""
 

@@ -5,6 +5,7 @@
              infinities keep their meaning (no "nnan", no "ninf": isnan must stay true of NaN)
     @exact   made like a fast kernel, with floats rounded as they are written: kernels of integers, which requantize by a rule
     @apart   fast, and the caller promises that no two of the arrays given overlap: loops then need no test for it
+    @unrolled  fast, and written as vectors, its inner loops unrolled: little is left to optimize, and it is optimized once, not twice
 
 All compile a function on its first call and release the interpreter lock while it runs. Compiled code is kept in a folder
 named by a hash of this package's sources, the versions and the processor, so that an edit or an upgrade can never run
@@ -22,6 +23,8 @@ import llvmlite.binding
 import numba
 import numpy as np
 from numba.core import compiler, config
+from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.codegen import JITCodeLibrary
 from numba.core.cpu import CPUTargetOptions
 from numba.core.options import TargetOptions
 
@@ -75,15 +78,61 @@ def cache_folder():
 FOLDER = None if config.DISABLE_JIT else cache_folder()
 
 
+class _Files(IndexDataCacheFile):
+    """One file for each compiled kernel, named by all that tells it from others.
+
+    numba itself numbers the files of a function and keeps a list of them; two processes that add to it at once lose entries, or give
+    two kernels one number, and a later process runs the wrong one.
+    """
+
+    def name(self, key):
+        return f"{self._index_name[:-len('.nbi')]}.{hashlib.sha256(repr((self._source_stamp, key)).encode()).hexdigest()[:32]}.nbc"
+
+    def save(self, key, data):
+        self._save_data(self.name(key), data)
+
+    def load(self, key):
+        try:
+            return self._load_data(self.name(key))
+        except OSError:
+            return None
+
+
+class _Cache(FunctionCache):
+    """numba's cache of one function, on these files."""
+
+    def __init__(self, function):
+        super().__init__(function)
+        self._cache_file = _Files(self._cache_path, self._impl.filename_base, self._impl.locator.get_source_stamp())
+
+
+class _Library(JITCodeLibrary):
+    """numba optimizes a function by itself, then again, more thoroughly, with all that it calls: here the first is left out."""
+
+    def _optimize_functions(self, module):
+        module.data_layout = self._codegen._data_layout
+
+
+class _Compiler(compiler.Compiler):
+    """numba's compiler with that library."""
+
+    def compile_extra(self, function):
+        self.state.library = _Library(self.state.targetctx.codegen(), function.__qualname__)
+        self.state.library.enable_object_caching()
+        return super().compile_extra(function)
+
+
 def _compiled(function, fastmath, **options):
     """numba's dispatcher of `function`; numba's own cache setting is changed only for the moment of decoration."""
-    before = config.CACHE_DIR
-    config.CACHE_DIR = FOLDER or before
-    try:
-        return numba.njit(function, nogil=True, cache=FOLDER is not None, error_model="numpy", boundscheck=None,
-                          fastmath=fastmath, **options)
-    finally:
-        config.CACHE_DIR = before
+    kernel = numba.njit(function, nogil=True, error_model="numpy", boundscheck=None, no_cfunc_wrapper=True, fastmath=fastmath, **options)
+    if FOLDER is not None:
+        before = config.CACHE_DIR
+        config.CACHE_DIR = FOLDER
+        try:
+            kernel._cache = _Cache(function)
+        finally:
+            config.CACHE_DIR = before
+    return kernel
 
 
 def plain(function):
@@ -104,6 +153,11 @@ def exact(function):
 def apart(function):
     """Compile a fast kernel whose array arguments never overlap (views of one array do, if one of them is written to)."""
     return _compiled(function, REORDER, _nrt=False, **APART)
+
+
+def unrolled(function):
+    """Compile a fast kernel of unrolled vectors, in less time: for kernels that are built in many variants."""
+    return _compiled(function, REORDER, _nrt=False, pipeline_class=_Compiler)
 
 
 def source(kernel):

@@ -1,13 +1,13 @@
 """How the steps of the window tile (`strip`) become machine instructions: every loop over outputs and taps unrolled."""
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, overload
 
 from . import strip
+from ._instructions import instructions
 from ._lower import I64, emit_fma, emit_load, emit_mask, emit_masked_load, emit_masked_store, emit_splat, emit_store, pointer, vector
 
 
-@intrinsic(prefer_literal=True)
+@instructions(strip.start)
 def _start(context, COUNT, bias, at):
     kind = types.UniTuple(vector, COUNT.literal_value)
 
@@ -28,7 +28,7 @@ def lanes(b, WHOLE, n):
     return None if WHOLE.literal_value else emit_mask(b, n)
 
 
-@intrinsic(prefer_literal=True)
+@instructions(strip.window)
 def _window(context, acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, x, table, q, zero, c0, w, wat, pitch, WHOLE, n):
     rows, cols, k, step, top, bottom, left, right = (t.literal_value for t in (ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT))
     index, wide = types.intp, (cols - 1) * step + k
@@ -49,7 +49,7 @@ def _window(context, acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, x, table, 
     return acc(acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, x, table, index, zero, index, w, index, index, WHOLE, index), emit
 
 
-@intrinsic(prefer_literal=True)
+@instructions(strip.finish_strip)
 def _finish_strip(context, acc, COUNT, y, places, p, c0, low, high, WHOLE, n):
     index, number = types.intp, types.float32
 
@@ -69,7 +69,7 @@ def _finish_strip(context, acc, COUNT, y, places, p, c0, low, high, WHOLE, n):
     return types.void(acc, COUNT, y, places, index, index, number, number, WHOLE, index), emit
 
 
-@intrinsic(prefer_literal=True)
+@instructions(strip.gradients)
 def _gradients(context, acc, COLS, K, S, x, table, q, zero, c0, dy, places, p, d0, WHOLE, n):
     index, (cols, k, step) = types.intp, (t.literal_value for t in (COLS, K, S))
     wide = (cols - 1) * step + k
@@ -88,16 +88,3 @@ def _gradients(context, acc, COLS, K, S, x, table, q, zero, c0, dy, places, p, d
                         sums[slot] = emit_fma(b, numbers, slopes[j], sums[slot])
         return context.make_tuple(b, s.return_type, sums)
     return acc(acc, COLS, K, S, x, table, index, zero, index, dy, places, index, index, WHOLE, index), emit
-
-
-overload(strip.start, inline="always", prefer_literal=True)(lambda COUNT, bias, at: lambda COUNT, bias, at: _start(COUNT, bias, at))
-overload(strip.window, inline="always", prefer_literal=True)(
-    lambda acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, x, table, q, zero, c0, w, wat, pitch, WHOLE, n:
-    lambda acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, x, table, q, zero, c0, w, wat, pitch, WHOLE, n:
-    _window(acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, x, table, q, zero, c0, w, wat, pitch, WHOLE, n))
-overload(strip.finish_strip, inline="always", prefer_literal=True)(
-    lambda acc, COUNT, y, places, p, c0, low, high, WHOLE, n: lambda acc, COUNT, y, places, p, c0, low, high, WHOLE, n:
-    _finish_strip(acc, COUNT, y, places, p, c0, low, high, WHOLE, n))
-overload(strip.gradients, inline="always", prefer_literal=True)(
-    lambda acc, COLS, K, S, x, table, q, zero, c0, dy, places, p, d0, WHOLE, n: lambda acc, COLS, K, S, x, table, q, zero, c0, dy, places, p, d0, WHOLE, n:
-    _gradients(acc, COLS, K, S, x, table, q, zero, c0, dy, places, p, d0, WHOLE, n))

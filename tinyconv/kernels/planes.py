@@ -23,7 +23,7 @@ from .simd import LANES, REGISTERS
 from .standing import OPEN
 
 WIDTHS = (8, 7, 4, 2) if REGISTERS == 32 else (4, 2)            # outputs of a row in one tile
-PLANE = 4 if REGISTERS == 32 else 2                             # a plane of so many rows and columns of outputs is one tile
+PLANE = 4 if REGISTERS == 32 else 2                             # a square plane of so many rows of outputs is one tile
 TOGETHER = 8
 NONE = np.zeros(0, np.float32)
 
@@ -46,7 +46,7 @@ def passes(g, direction):
 
 def tile_of(rows, columns, step, height, width, line=False):
     """(K, S, ROWS, COLS) for these offsets and this many rows and columns of outputs: 3x3 and 5x5 neighbouring taps together, else one
-    by one; one tile for a small plane, else the COLS that leaves the fewest outputs unused. line: tiles of one row.
+    by one; one tile for a small square plane, else the COLS that leaves the fewest outputs unused. line: tiles of one row.
 
     >>> tile_of([-1, 0, 1], [-1, 0, 1], (1, 1), 2, 2), tile_of([0, 3], [0, 3], (1, 1), 2, 2)
     ((3, 1, 2, 2), (1, 1, 1, 2))
@@ -58,7 +58,7 @@ def tile_of(rows, columns, step, height, width, line=False):
         return 1, 1, 1, cols
     if line:
         return K, step[0], 1, cols
-    if height <= PLANE and width <= PLANE:
+    if height == width <= PLANE:
         return K, step[0], height, width
     return K, step[0], 2 if K == 3 and height > 1 and REGISTERS == 32 else 1, cols
 
@@ -93,7 +93,7 @@ class Tables:
         self.tables = np.where(inside, away, -1).astype(np.int64).reshape(-1), np.where(there, places, -1).astype(np.int64).reshape(-1)
         self.kinds = down * there_w.shape[0], right
         self.blocks, self.tile = rows_away.shape[0] * columns_away.shape[0], (K, S, ROWS, COLS)
-        self.single = K > 1 and len(down) == len(right) == 1
+        self.single = K > 1 and not line and grid[0] == grid[1] <= PLANE
         seen = [np.flatnonzero(a.any(axis=(0, 1))) if self.single else np.arange(a.shape[-1]) for a in (inside_h, inside_w)]
         bounds = [end for s in seen for end in ((int(s[0]), int(s[-1]) + 1) if len(s) else (0, 0))]
         self.kernels = build(*self.tile, *bounds, int(c >= LANES))

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ._jit import fast
+from ._jit import fast, unrolled
 from .simd import LANES, turn
 from .strip import finish_strip, gradients, start, window
 from .tile import keep, resume
@@ -45,7 +45,7 @@ def build(K, S, ROWS, COLS, TOP, BOTTOM, LEFT, RIGHT, WHOLE):
     columns LEFT … RIGHT-1 may lie in the picture; WHOLE for at least LANES channels. Compiled on first use."""
     COUNT, DOWN, WIDE = ROWS * COLS, (ROWS - 1) * S + K, (COLS - 1) * S + K
 
-    @fast
+    @unrolled
     def convolve(lo, hi, x, w, bias, low, high, y, zero, tables, places, kinds_h, kinds_w, blocks, pieces, together, n, c, h, wide,
                  first_h, first_w, step_h, step_w, out_h, out_w, a, b, out_step_h, out_step_w):
         """Tasks: pieces. x (N,H,W,C), w (taps, C in whole vectors), bias in whole vectors, y (N,OH,OW,C), all flat."""
@@ -68,7 +68,7 @@ def build(K, S, ROWS, COLS, TOP, BOTTOM, LEFT, RIGHT, WHOLE):
                             to = at_y + i * out_h * out_w * c + c0
                             finish_strip(acc, COUNT, y, places, kind * COUNT, to, low, high, WHOLE, c - c0)
 
-    @fast
+    @unrolled
     def weight_grad(lo, hi, x, dy, slabs, zero, tables, places, kinds_h, kinds_w, blocks, pieces, n, c, h, wide, first_h, first_w, step_h, step_w,
                     oh, ow):
         """Tasks: pieces, each a range of rows of dy and a slab (C-vectors, blocks of taps, K·K, LANES) of sums of its own. ROWS is 1."""
