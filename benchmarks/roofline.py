@@ -54,13 +54,13 @@ def work(layer, algorithm):
 
 def fill(layer, algorithm):
     """Part of the computed register tiles (of window tiles: channels alone) that is wanted."""
+    from tinyconv.kernels.indirect_scheme import tile_rows
     from tinyconv.kernels.simd import LANES
-    from tinyconv.kernels.tile import MR
     part = lambda count, unit: count / (math.ceil(count / unit) * unit)
     if algorithm == "depthwise":
         return part(layer.c, LANES)
     columns, m = part(layer.f // layer.groups, LANES), TRANSFORMS.get(algorithm, (0,))[0]
-    return columns * (part(layer.oh, m)**2 if m else part(layer.n * layer.oh**2, MR))
+    return columns * (part(layer.oh, m)**2 if m else part(layer.n * layer.oh**2, tile_rows(layer.f // layer.groups)))
 
 
 def what_binds(layer, algorithm, seconds, least, given):

@@ -6,16 +6,17 @@ Three loops in any order say it; fast is only one way to cut them (Goto & van de
 
 * The register tile (`tile`): MR rows x NR columns of C wait in vector registers while t runs. Every step loads NR numbers of B and MR of A for
   MR·NR multiply-adds, so that the multipliers are busy and not the loads.
-* t is cut into pieces of DEEP, and B into panels of NR columns. A piece of a panel (DEEP·NR numbers, 16 KB) is laid down in the first cache, in the
-  order in which the tile reads it, and stays there while all rows of a block of A pass over it; unfinished sums wait in `partial`.
-* A block is some tiles of rows (BLOCK), so that its numbers stay in the second cache while all panels pass.
+* B is cut into panels of NR columns, taken two at a time, and t into pieces of TERMS. A piece of two panels (2·TERMS·NR numbers, 16 KB) is laid down
+  in the first cache, in the order in which the tile reads it, and stays there while all rows of a block of A pass over it; unfinished sums wait.
+* A block is BLOCK rows, so that its numbers stay in the second cache while all panels pass.
 * Threads share the blocks; where there are few, the panels.
 
 The products of a linear layer are its three directions:
 
     A B^T        forward: pixels A, filters B          A B        grad_input: gradients A, filters B         A^T B        grad_weight
 
-`gemm_kernel` has the first two, the same but for the way B is laid down; the third, a sum over rows, is `outer_products`.
+`gemm_kernel` has the first two, the same but for the way B is laid down; the third, a sum over rows, is `outer_products`. A large B that many blocks
+of rows need is packed once, as the weights of a convolution are (`indirect`).
 
 Bound by: FMA. Source: Goto & van de Geijn, "Anatomy of high-performance matrix multiplication" (2008), sections 4 and 5.
 """
@@ -64,10 +65,19 @@ def _scheme(m, k, n, count):
     return pieces, work, (pieces, words), (np.zeros(max(n, 2 * TERMS), np.float32), steps), (pieces, block, tall, splits)
 
 
+def _often(m, k, n):
+    """Do so many blocks of rows need so large a B that it is packed once?"""
+    return m > SEVERAL * BLOCK and 4 * k * n > LARGE
+
+
 def workspace_bytes(m, k, n, transpose_a=False, transpose_b=False):
-    """Scratch of the fast `matmul` in bytes: for each piece of the work a piece of B, a table and unfinished sums; with A transposed a C for each thread."""
-    if transpose_a and not transpose_b:
+    """Scratch of the fast `matmul` in bytes: for each piece of the work a piece of B, a table and unfinished sums, or all of B packed; with A transposed
+    a C for each thread."""
+    if transpose_a:
         return indirect.room_bytes(outer_products.room_shapes(_as_convolution(k, n, m)))
+    if _often(m, k, n):
+        like, direction = (_as_convolution(m, k, n), "forward") if transpose_b else (_as_convolution(m, n, k), "grad_input")
+        return indirect.room_bytes(indirect.scratch_shapes(like, direction))
     pieces, words = _scheme(m, k, n, threads.get_num_threads())[2]
     return 8 * pieces * words
 
@@ -78,7 +88,7 @@ def matmul(a, b, transpose_a=False, transpose_b=False):
     Cost: M*N*K multiply-adds; the numbers of B copied once a block of rows, into panels.
     """
     if transpose_a and transpose_b:
-        a, transpose_a = np.ascontiguousarray(a.T), False
+        b, transpose_b = np.ascontiguousarray(b.T), False
     a, b = layout.writable(a), layout.writable(b)
     m, k = a.shape[::-1] if transpose_a else a.shape
     n = b.shape[0] if transpose_b else b.shape[1]
@@ -88,9 +98,9 @@ def matmul(a, b, transpose_a=False, transpose_b=False):
         return c
     if transpose_a:
         return outer_products.grad_weight(a, b, _as_convolution(k, n, m)).reshape(m, n)
-    if m > SEVERAL * BLOCK and b.nbytes > LARGE:
-        by = indirect.Forward(b, None, _as_convolution(m, k, n)) if transpose_b else None
-        return (by(a) if transpose_b else indirect.grad_input(a, b, _as_convolution(m, n, k))).reshape(m, n)
+    if _often(m, k, n):
+        return (indirect.Forward(b, None, _as_convolution(m, k, n))(a) if transpose_b else
+                indirect.grad_input(a, b, _as_convolution(m, n, k))).reshape(m, n)
     pieces, work, shape, constants, numbers = _scheme(m, k, n, threads.get_num_threads())
     c, room = layout.room((m, n)), select.scratch(shape, np.int64)
     threads.run(multiply, pieces, a.reshape(-1), b.reshape(-1), c.reshape(-1), *constants, room, room.view(np.float32), *numbers, int(transpose_b),

@@ -1,9 +1,9 @@
 """The kernel of `gemm`: every piece of B is laid down in the first cache just before a block of A passes over it. Read that page first.
 
-A task takes a block of rows of A and some panels of NR columns of B, two at a time where there are two. For each piece of DEEP terms (half as many
-of two) the task copies the piece, 16 KB, to a room of its own, as the register tile reads it: straight on, line after line. That is DEEP·NR numbers
-moved for block·DEEP·NR multiply-adds, a percent or two of the time for blocks of 112 rows; in return nothing waits for a B packed as a whole, which
-would be written to memory and read again. A transposed B is turned on the way, a square of LANES x LANES numbers at a time, in registers.
+A task takes a block of rows of A and some panels of NR columns of B, two at a time where there are two. For each piece of 2·TERMS terms (of two panels
+TERMS) the task copies the piece, 16 KB, to a room of its own, as the register tile reads it: straight on, line after line. That is one number copied
+for as many multiply-adds as the block has rows; in return nothing waits for a B packed as a whole, which would be written to memory and read
+again. A transposed B is turned on the way, a square of LANES x LANES numbers at a time, in registers.
 
 Bound by: FMA; with few rows by the stream of B, each number of which is then used that few times.
 """
@@ -14,7 +14,7 @@ from .indirect_kernel import narrow_panel, pair, trio, walk_straight, wide_panel
 from .simd import LANES, load, load_n, store, turn
 from .tile import NR, PAIR
 
-TERMS = 64              # of a sum at once: with two panels 16 KB of B, half of the first cache
+TERMS = 64              # of a sum at once: of two panels 16 KB, half of the first cache
 
 
 @fast
