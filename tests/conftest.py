@@ -27,7 +27,8 @@ def pytest_collection_finish(session):
         return
     for item in runs:
         item.module.begin(item.callspec.params["setting"])
-    ahead.begin([item.nodeid for item in session.items if item not in runs])
+    if not runs[0].module.SECOND_RUN:
+        ahead.begin([item.nodeid for item in session.items if item not in runs])
 
 
 def pytest_runtest_teardown(item, nextitem):
