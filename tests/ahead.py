@@ -44,15 +44,15 @@ def end():
         RUN.clear()
 
 
-def backwards(items):
+def backwards(items, folder):
     """In the second process: the session's tests, the last one first."""
-    wanted = {test: i for i, test in enumerate(pathlib.Path(FOLDER, "tests").read_text(encoding="utf-8").split("\n"))}
+    wanted = {test: i for i, test in enumerate(pathlib.Path(folder, "tests").read_text(encoding="utf-8").split("\n"))}
     items[:] = sorted((item for item in items if item.nodeid in wanted), key=lambda item: -wanted[item.nodeid])
 
 
-def met(left):
+def met(left, folder):
     """In the second process, with so many tests left: has the session come as far, or ended?"""
     try:
-        return os.path.getsize(pathlib.Path(FOLDER, "done")) >= left
+        return os.path.getsize(pathlib.Path(folder, "done")) >= left
     except OSError:
         return True

@@ -18,7 +18,7 @@ def _second_runs(session):
 def pytest_collection_modifyitems(items):
     """The process that compiles ahead takes the tests the other way round."""
     if ahead.FOLDER:
-        ahead.backwards(items)
+        ahead.backwards(items, ahead.FOLDER)
 
 
 def pytest_collection_finish(session):
@@ -27,13 +27,14 @@ def pytest_collection_finish(session):
         return
     for item in runs:
         item.module.begin(item.callspec.params["setting"])
-    ahead.begin([item.nodeid for item in session.items if item not in runs])
+    if not runs[0].module.SECOND_RUN:
+        ahead.begin([item.nodeid for item in session.items if item not in runs])
 
 
 def pytest_runtest_teardown(item, nextitem):
     """Each process knows how far the other one is."""
     ahead.one_done()
-    if ahead.FOLDER and nextitem and ahead.met(len(item.session.items) - item.session.items.index(nextitem)):
+    if ahead.FOLDER and nextitem and ahead.met(len(item.session.items) - item.session.items.index(nextitem), ahead.FOLDER):
         item.session.shouldstop = "the tests that are left have been run"
 
 

@@ -10,12 +10,12 @@ kernels and returns channels-last memory; float64, and everything under `use("pl
 | one channel at a time                         | depthwise                           |
 | one pixel at a time: a matrix product         | pointwise, gemm                     |
 | copied windows, then a matrix product         | im2col (_loops)                     |
-| tiles with fewer products                     | winograd (_matrices, _steps, _transforms, _tiles) |
+| tiles with fewer products                     | winograd (_matrices, _steps, _lines, _transforms, _filters, _tiles) |
 | references: frequencies; seven for eight      | fft, strassen                       |
 | vectors, and sums kept in registers           | simd, tile, strip (_lower, _lower_simd, _tile, _strip) |
-| the fast loops made of them                   | indirect (_scheme, _kernel), stems, outer_products, planes |
+| the fast loops made of them                   | indirect (_scheme, _kernel), stems, outer_products (outer_kernel), planes (_scheme, _kernel) |
 | arguments laid down once                      | standing (_standing)                |
-| windows without weights; per-channel scaling  | pool (_kernels), norm (_loops, _kernels), activations |
+| windows without weights; per-channel scaling  | pool (_windows, _kernels), norm (_loops, _kernels), sums, activations |
 | the optimisers' steps; channels moved about    | steps, rows                         |
 | networks in integers, four rules of rounding  | integer (_layers, _pointwise, _pool, _kernels), codes, requantization |
 | products of bytes, and layers made of them    | byte_tile (_lower_bytes, _codes, _vectors), byte_kernel, byte_planes, byte_conv |
@@ -247,7 +247,7 @@ def channel_sums(x):
     """Σ over images and pixels: x (N,C,H,W) -> (C,), of x's dtype, added in float64."""
     _floats(x=x)
     _four("x", x)
-    return _page("norm").channel_sums(x)
+    return _page("sums").channel_sums(x)
 
 
 def clip_grad_sums(dy, y, low, high):
@@ -256,7 +256,7 @@ def clip_grad_sums(dy, y, low, high):
     _floats(dy=dy, y=y)
     _four("y", y)
     _shape("dy", dy, y.shape)
-    return _page("norm").clip_grad_sums(dy, y, low, high)
+    return _page("sums").clip_grad_sums(dy, y, low, high)
 
 
 def batch_norm_statistics(x):

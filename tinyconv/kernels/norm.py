@@ -27,24 +27,9 @@ are the same bits for any number of threads. Scratch: 16 or 24 bytes a channel a
 import numpy as np
 
 from . import activations, layout, select, threads
-from .norm_kernels import fast_apply, fast_clipped_totals, fast_grad_apply, fast_grad_sums, fast_moments, fast_moved, fast_scales, fast_sums, fast_totals, train_backward, train_forward
-from .norm_loops import plain_sums, plain_squares, plain_apply, plain_grad_sums, plain_grad_apply
-
-SLABS = 32              # at most; each of at least ROWS pixels
-ROWS = 64
-
-
-# ---- the operations ------------------------------------------------------------------------------------------------------
-
-def _pixels(x):
-    """x (N,C,H,W) as C-contiguous rows of pixels (N*H*W,C)."""
-    return layout.nhwc(x).reshape(-1, x.shape[1])
-
-
-def _as_planes(y, x):
-    """Rows of pixels (N*H*W,C) as an array of x's shape (N,C,H,W)."""
-    n, c, h, w = x.shape
-    return layout.shaped(y.reshape(n, h, w, c))
+from .norm_kernels import fast_apply, fast_grad_apply, fast_grad_sums, fast_moments, fast_moved, fast_scales, fast_sums, train_backward, train_forward
+from .norm_loops import plain_apply, plain_grad_apply, plain_grad_sums, plain_squares, plain_sums
+from .sums import ROWS, SLABS, as_planes, given_bounds, rows_of
 
 
 def _partials(pixels, sums=2):
@@ -60,7 +45,7 @@ def batch_norm_statistics(x):
     """
     m = x.size // x.shape[1]
     if select.is_fast(x.dtype):
-        pixels, (mean, var) = _pixels(x), np.empty((2, x.shape[1]), np.float32)
+        pixels, (mean, var) = rows_of(x), np.empty((2, x.shape[1]), np.float32)
         partial = _partials(pixels, 3)
         threads.run(fast_sums, len(partial), pixels, partial, work=3 * x.size)
         fast_moments(partial, m, mean, var)
@@ -96,42 +81,16 @@ def moved(old, new, momentum, factor=1.0):
     return old + t(momentum) * (new * t(factor) - old)
 
 
-def channel_sums(x):
-    """Σ over images and pixels: (N,C,H,W) -> (C,) of x's dtype. Added in float64: in float32 a million like terms lose the last two digits."""
-    pixels = _pixels(x)
-    if not select.is_fast(x.dtype):
-        return pixels.sum(axis=0, dtype=np.float64).astype(x.dtype)
-    partial = select.scratch((max(1, min(SLABS, len(pixels) // ROWS)), x.shape[1]), np.float64)
-    threads.run(fast_totals, len(partial), pixels, partial, work=x.size)
-    return partial.sum(axis=0).astype(x.dtype)
-
-
-def clip_grad_sums(dy, y, low, high):
-    """dx = dy where low < y < high, else 0, and its sums over images and pixels: (N,C,H,W) -> (N,C,H,W), (C,), in one pass over memory."""
-    if not select.is_fast(y.dtype):
-        dx = activations.clip_grad(dy, y, low, high)
-        return dx, channel_sums(dx)
-    g, value = _pixels(dy), _pixels(y)
-    dx, partial = layout.room(value.shape), select.scratch((max(1, min(SLABS, len(value) // ROWS)), y.shape[1]), np.float64)
-    threads.run(fast_clipped_totals, len(partial), g, value, *_bounds(low, high, y.dtype), dx, partial, work=2 * y.size)
-    return _as_planes(dx, y), partial.sum(axis=0).astype(y.dtype)
-
-
-def _bounds(low, high, dtype):
-    """Bounds as the kernels take them: NaN for none."""
-    return (dtype.type(np.nan),) * 2 if low is None else (dtype.type(low), dtype.type(high))
-
-
 def batch_norm_apply(x, scale, shift, low=None, high=None):
     """y[n,c] = clip(x[n,c] * scale[c] + shift[c], low, high), x (N,C,H,W): with scale = gamma * inv_std, shift = beta - mean * scale.
 
     low None: nothing is clipped. One multiply-add a value; |err| <= 2 * u * (|x * scale| + |shift|).
     """
     if select.is_fast(x.dtype):
-        pixels = _pixels(x)
+        pixels = rows_of(x)
         y = layout.room(pixels.shape, x.dtype)
-        threads.run(fast_apply, len(y), pixels, layout.writable(scale), layout.writable(shift), *_bounds(low, high, x.dtype), y, work=x.size)
-        return _as_planes(y, x)
+        threads.run(fast_apply, len(y), pixels, layout.writable(scale), layout.writable(shift), *given_bounds(low, high, x.dtype), y, work=x.size)
+        return as_planes(y, x)
     y = np.zeros(x.shape, x.dtype)
     plain_apply(layout.nchw(x), layout.writable(scale), layout.writable(shift), y)
     return y if low is None else activations.clip(y, low, high)
@@ -144,14 +103,14 @@ def batch_norm_train(x, gamma, beta, running_mean, running_var, momentum, eps, l
         inv_std, scale, shift = batch_norm_scales(mean, var, gamma, beta, eps)
         y = batch_norm_apply(x, scale, shift, low, high)
         return y, mean, inv_std, scale, moved(running_mean, mean, momentum), moved(running_var, var, momentum, m / (m - 1))
-    pixels, c, t = _pixels(x), x.shape[1], x.dtype.type
+    pixels, c, t = rows_of(x), x.shape[1], x.dtype.type
     gamma, beta = np.ones(c, t) if gamma is None else layout.writable(gamma), np.zeros(c, t) if beta is None else layout.writable(beta)
-    partial, y, stats, bounds = _partials(pixels, 3), layout.room(pixels.shape), np.empty((7, c), t), _bounds(low, high, x.dtype)
+    partial, y, stats, bounds = _partials(pixels, 3), layout.room(pixels.shape), np.empty((7, c), t), given_bounds(low, high, x.dtype)
     mean, _, inv_std, scale, shift, new_mean, new_var = stats
     threads.drive(train_forward, lambda: ((fast_sums, (pixels, partial)), (fast_apply, (pixels, scale, shift, *bounds, y))),
                   pixels, gamma, beta, t(eps), t(momentum), *bounds, layout.writable(running_mean), layout.writable(running_var), partial, stats, y,
                   work=3 * x.size)
-    return _as_planes(y, x), mean, inv_std, scale, new_mean, new_var
+    return as_planes(y, x), mean, inv_std, scale, new_mean, new_var
 
 
 def batch_norm_grad(dy, x, mean, inv_std, gamma, y=None, low=None, high=None):
@@ -163,13 +122,13 @@ def batch_norm_grad(dy, x, mean, inv_std, gamma, y=None, low=None, high=None):
     m = x.size // x.shape[1]
     mean, inv_std, gamma = [layout.writable(a) for a in (mean, inv_std, gamma)]
     if select.is_fast(x.dtype):
-        pixels, g = _pixels(x), _pixels(dy)
-        value = g if low is None else _pixels(y)
-        partial, stats, dx, bounds = _partials(pixels), np.empty((5, len(mean)), np.float32), layout.room(pixels.shape), _bounds(low, high, x.dtype)
+        pixels, g = rows_of(x), rows_of(dy)
+        value = g if low is None else rows_of(y)
+        partial, stats, dx, bounds = _partials(pixels), np.empty((5, len(mean)), np.float32), layout.room(pixels.shape), given_bounds(low, high, x.dtype)
         threads.drive(train_backward, lambda: ((fast_grad_sums, (g, value, *bounds, pixels, mean, partial)),
                                                (fast_grad_apply, (g, value, *bounds, pixels, mean, *stats[2:], dx))),
                       g, value, *bounds, pixels, mean, inv_std, gamma, partial, stats, dx, work=3 * x.size)
-        return _as_planes(dx, x), stats[0], stats[1]
+        return as_planes(dx, x), stats[0], stats[1]
     dy, x = layout.nchw(dy if low is None else activations.clip_grad(dy, y, low, high)), layout.nchw(x)
     dgamma, dbeta, dx = np.zeros(len(mean)), np.zeros(len(mean)), np.zeros(x.shape, x.dtype)
     plain_grad_sums(dy, x, mean, inv_std, dgamma, dbeta)

@@ -38,38 +38,6 @@ def fast_sums(lo, hi, x, partial):
 
 
 @fast
-def fast_totals(lo, hi, x, partial):
-    """Tasks: slabs. partial[slab] = sum of the slab's pixels of x (M,C), in float64."""
-    M, C = x.shape
-    slabs = partial.shape[0]
-    for slab in range(lo, hi):
-        s, first, last = partial[slab], slab * M // slabs, (slab + 1) * M // slabs
-        for c in range(C):
-            s[c] = 0
-        for p in range(first, last):
-            line = x[p]
-            for c in range(C):
-                s[c] += np.float64(line[c])
-
-
-@fast
-def fast_clipped_totals(lo, hi, dy, y, low, high, dx, partial):
-    """Tasks: slabs. dx = dy where low < y < high, else 0, all (M,C); partial[slab] = sum of the slab's pixels of dx, in float64."""
-    M, C = y.shape
-    slabs = partial.shape[0]
-    for slab in range(lo, hi):
-        s, first, last = partial[slab], slab * M // slabs, (slab + 1) * M // slabs
-        for c in range(C):
-            s[c] = 0
-        for p in range(first, last):
-            gradient, value, target = dy[p], y[p], dx[p]
-            for c in range(C):
-                g = np.float32(0) if (value[c] <= low) | (value[c] >= high) else gradient[c]
-                target[c] = g
-                s[c] += np.float64(g)
-
-
-@fast
 def fast_apply(lo, hi, x, scale, shift, low, high, y):
     """Tasks: pixels. y = clip(x * scale + shift, low, high), all (M,C); bounds that are NaN clip nothing."""
     C = x.shape[1]

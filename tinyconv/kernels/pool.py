@@ -3,10 +3,7 @@
     maximum    y[n,c,i,j] = max over u,v of  x[n, c, i*S - P + u*D, j*S - P + v*D],  padding left out
     mean       y[n,c,i,j] = (sum of x[n,c,h,w] over row_lo[i] <= h < row_hi[i], col_lo[j] <= w < col_hi[j]) / divisor[i,j]
 
-Averaging is one kernel: its windows come as lists of first and last rows and columns, and so serve both kinds.
-    fixed      rows i*S - P .. i*S - P + KH, cut at the image. PyTorch's divisor: with `count_include_pad` the window's size
-               cut at the padded image (a window that ceil_mode lets hang out further divides by less), else cut at the image
-    adaptive   rows floor(i*H/OH) .. ceil((i+1)*H/OH): together they cover the plane, also where OH does not divide H
+Averaging is one kernel: its windows come as lists of first and last rows and columns (`pool_windows`), which serve fixed and adaptive ones.
 A NaN is larger than every number, and among equal values the first in reading order wins, as with np.argmax; so the position
 of the maximum, h*W + w as int32, is exact whatever the kernel. It is all that the gradient needs.
 
@@ -19,63 +16,12 @@ Error of a mean in u, the unit roundoff: |err| <= k*u*mean|x| for a window of k 
 few integers a row and column. Sources: Scherer, Mueller & Behnke (2010) for both kinds of pooling; the size and divisor rules
 are those of PyTorch's MaxPool2d, AvgPool2d and AdaptiveAvgPool2d.
 """
-from functools import lru_cache
-
 import numpy as np
 
 from ..formulas.geometry import GeometryError
 from . import layout, select, threads
-from .pool_kernels import plain_max, plain_max_grad, plain_mean, plain_mean_grad, fast_max, fast_max_grad, fast_mean, fast_mean_grad
-
-
-# ---- windows -------------------------------------------------------------------------------------------------------------
-
-def _fixed_windows(size, kernel, stride, padding, count, include_padding):
-    """First and behind-last pixel of each window along one axis, and its length for the divisor."""
-    start = np.arange(count) * stride - padding
-    lo, hi = np.maximum(start, 0), np.minimum(start + kernel, size)
-    length = np.minimum(start + kernel, size + padding) - start if include_padding else hi - lo
-    return lo, hi, length
-
-
-def adaptive_windows(size, count):
-    """First and behind-last pixel of each of `count` windows that cover `size` pixels, and its length."""
-    i = np.arange(count)
-    lo, hi = i * size // count, -(-(i + 1) * size // count)
-    return lo, hi, hi - lo
-
-
-def mean_windows(geometry, count_include_pad):
-    """The windows of `avg_pool2d`: rows and columns, each (first pixels, pixels behind the last, lengths for the divisor)."""
-    g = geometry
-    if (g.dh, g.dw) != (1, 1):
-        raise GeometryError(f"average pooling has no dilation: dilation must be 1, not {(g.dh, g.dw)}")
-    return (_fixed_windows(g.h, g.kh, g.sh, g.ph, g.oh, count_include_pad),
-            _fixed_windows(g.w, g.kw, g.sw, g.pw, g.ow, count_include_pad))
-
-
-def _with_divisor(rows, cols, dtype):
-    """First and behind-last rows, then columns, of all windows; their divisors (OH,OW)."""
-    (row_lo, row_hi, tall), (col_lo, col_hi, wide) = rows, cols
-    return row_lo, row_hi, col_lo, col_hi, np.multiply.outer(tall, wide).astype(dtype)
-
-
-@lru_cache(maxsize=4096)
-def _fixed(geometry, count_include_pad, dtype):
-    """What `_mean` reads of fixed windows, worked out once."""
-    return _with_divisor(*mean_windows(geometry, count_include_pad), dtype)
-
-
-@lru_cache(maxsize=4096)
-def _adaptive(h, w, oh, ow, dtype):
-    """What `_mean` reads of windows that cover the plane, worked out once."""
-    return _with_divisor(adaptive_windows(h, oh), adaptive_windows(w, ow), dtype)
-
-
-def _seen_by(lo, hi, size):
-    """Which windows see each pixel of an axis: from the first that ends behind it to the last that begins at or before it."""
-    pixel = np.arange(size)
-    return np.searchsorted(hi, pixel, side="right"), np.searchsorted(lo, pixel, side="right")
+from .pool_kernels import fast_max, fast_max_grad, fast_mean, fast_mean_grad, plain_max, plain_max_grad, plain_mean, plain_mean_grad
+from .pool_windows import adaptive, adaptive_windows, fixed, mean_windows, seen_by  # noqa: F401  integer pooling has the same windows
 
 
 def _never_empty(geometry):
@@ -147,7 +93,7 @@ def _mean_grad(dy, x_shape, windows):
     n, c, h, w = x_shape
     if select.is_fast(dy.dtype):
         dx = np.empty((n, h, w, c), dy.dtype)
-        seen = *_seen_by(row_lo, row_hi, h), *_seen_by(col_lo, col_hi, w)
+        seen = *seen_by(row_lo, row_hi, h), *seen_by(col_lo, col_hi, w)
         threads.run(fast_mean_grad, n * h, layout.nhwc(dy), dx, *seen, divisor, work=dx.size + dy.size)
         return layout.shaped(dx)
     dx = np.zeros(x_shape, dy.dtype)
@@ -160,19 +106,19 @@ def avg_pool2d(x, geometry, count_include_pad=True):
 
     Errors: GeometryError for a dilation, which averaging does not have.
     """
-    return _mean(x, _fixed(geometry, count_include_pad, x.dtype))
+    return _mean(x, fixed(geometry, count_include_pad, x.dtype))
 
 
 def avg_pool2d_grad(dy, geometry, count_include_pad=True):
     """Gradient of `avg_pool2d`: dy (N,C,OH,OW), divided as there, added to every pixel of its window -> dx (N,C,H,W)."""
-    return _mean_grad(dy, geometry.x_shape, _fixed(geometry, count_include_pad, dy.dtype))
+    return _mean_grad(dy, geometry.x_shape, fixed(geometry, count_include_pad, dy.dtype))
 
 
 def adaptive_avg_pool2d(x, output_size):
     """Means over (OH, OW) windows that cover the plane: x (N,C,H,W) -> (N,C,OH,OW); (1, 1) is the global average."""
-    return _mean(x, _adaptive(*x.shape[2:], *output_size, x.dtype))
+    return _mean(x, adaptive(*x.shape[2:], *output_size, x.dtype))
 
 
 def adaptive_avg_pool2d_grad(dy, x_shape):
     """Gradient of `adaptive_avg_pool2d`: dy (N,C,OH,OW), shared out evenly over each window -> dx of shape x_shape."""
-    return _mean_grad(dy, tuple(x_shape), _adaptive(*x_shape[2:], *dy.shape[2:], dy.dtype))
+    return _mean_grad(dy, tuple(x_shape), adaptive(*x_shape[2:], *dy.shape[2:], dy.dtype))

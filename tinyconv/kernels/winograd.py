@@ -24,6 +24,7 @@ from .indirect import room_bytes
 from .indirect_scheme import DEEP, busiest, cut
 from .simd import LANES
 from .tile import NR
+from .winograd_filters import pack_filters, unpack_filters
 from .winograd_matrices import arrays
 from .winograd_steps import conv, conv_weight, error_bound, plain_rooms, turned, turned_weights
 
@@ -131,7 +132,7 @@ class Winograd:
         order[:taps] = order[:taps][::-1] if turn else order[:taps]
 
         def pack(skip, some):
-            threads.run(tiles.pack_filters, pieces, w, first + skip * step_f, step_f, *steps, self.kind(g), G, U, d, e, order * LANES,
+            threads.run(pack_filters, pieces, w, first + skip * step_f, step_f, *steps, self.kind(g), G, U, d, e, order * LANES,
                         pieces, g.kh, len(BT), g.c, some, work=U.size)
 
         def run(x, R=None, low=-np.inf, high=np.inf):
@@ -185,7 +186,7 @@ class Winograd:
         threads.run(self.kernel(g, "grad_weight"), pieces, layout.nhwc(x).reshape(-1), layout.nhwc(dy).reshape(-1), slabs, V, Z, d, e, BT,
                     np.ascontiguousarray(AT.T), self.m, n, pieces, block, g.n, g.h, g.w, g.c, g.f, g.oh, g.ow, g.top, g.left,
                     work=dy.size * g.c * g.kh**2 // 64)
-        threads.run(tiles.unpack_filters, pieces, slabs, np.ascontiguousarray(G.T), dw.reshape(-1), d, e, out, pieces, g.kh, n, g.c, g.f,
+        threads.run(unpack_filters, pieces, slabs, np.ascontiguousarray(G.T), dw.reshape(-1), d, e, out, pieces, g.kh, n, g.c, g.f,
                     work=slabs.size)
         return dw
 

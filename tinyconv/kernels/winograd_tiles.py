@@ -14,12 +14,10 @@ Bound by: FMA with few channels; with many channels and few tiles by the stream 
 """
 from functools import lru_cache
 
-import numpy as np
-
 from ._jit import fast
-from .simd import LANES, higher, load, load_n, lower, splat, store, store_n, turn
+from .simd import LANES, higher, load, load_n, lower, splat, store, store_n
 from .tile import MR, NR, NV, keep, multiply_ahead, multiply_panels, outer, resume, zeros
-from .winograd_transforms import data_tile, filter_tile, output_tile, sandwich, spread_tile
+from .winograd_transforms import data_tile, output_tile, spread_tile
 
 
 @fast
@@ -71,51 +69,6 @@ def write_tile(kind, AT, m, n, S, at, hop, d, e, image, i0, j0, h, w, f, f0, bia
             if residual:
                 v = v + load_n(R, place, f - f0)
             store_n(y, place, lower(higher(v, splat(low)), splat(high)), f - f0)
-
-
-@fast
-def pack_filters(lo, hi, w, first, step_f, step_c, step_t, kind, G, U, d, e, rows, pieces, r, n, c, f):
-    """U (panels, points, C, NR) = G g G^T with g[t] = w[first + filter·step_f + channel·step_c + t·step_t]. Tasks: pieces of the channels.
-
-    (The steps also describe filters turned by 180°, step_t = -1, with C and F exchanged.) Filters behind the last are 0. LANES
-    filters are read as the rows of a square and turned, so long as it ends within w: number k of their memory goes to d[rows[k]].
-    """
-    taps = r * r
-    for piece in range(lo, hi):
-        g = d[piece]
-        for f0 in range(0, (f + NR - 1) // NR * NR, LANES):
-            for channel in range(piece * c // pieces, (piece + 1) * c // pieces):       # neighbours in memory share lines of the cache
-                at = first + f0 * step_f + channel * step_c
-                begin = at - (taps - 1) * (step_t < 0)
-                if f0 + LANES <= f and begin + (LANES - 1) * step_f + max(taps, LANES) <= w.size:
-                    for q in range(0, taps, LANES):
-                        k = max(0, min(q, taps - LANES))
-                        turn(w, begin + k, step_f, g, rows, k, 0)
-                else:
-                    for lane in range(LANES):
-                        for t in range(taps):
-                            g[t * LANES + lane] = w[at + lane * step_f + t * step_t] if f0 + lane < f else np.float32(0)
-                filter_tile(kind, G, n, r, g, 0, r * LANES, LANES, e[piece], U, (f0 // NR * n * n * c + channel) * NR + f0 % NR, c * NR)
-
-
-@fast
-def unpack_filters(lo, hi, slabs, GT, dw, d, e, out, pieces, r, n, c, f):
-    """dw (F,C,r,r) = G^T (Σ slabs) G, the slabs (points, panels, parts, MR, NR) added in their order. Tasks: pieces of the channels."""
-    panels, parts = (f + NR - 1) // NR, (c + MR - 1) // MR
-    for piece in range(lo, hi):
-        g = out[piece]
-        for channel in range(piece * c // pieces, (piece + 1) * c // pieces):
-            for f0 in range(0, f, LANES):
-                for point in range(n * n):
-                    at = ((point * panels + f0 // NR) * parts * MR + channel) * NR + f0 % NR
-                    total = load(slabs[0], at)
-                    for s in range(1, slabs.shape[0]):
-                        total = total + load(slabs[s], at)
-                    store(d[piece], point * LANES, total)
-                sandwich(GT, r, n, d[piece], 0, n * LANES, LANES, e[piece], g, 0, LANES)
-                for lane in range(min(LANES, f - f0)):
-                    for t in range(r * r):
-                        dw[((f0 + lane) * c + channel) * r * r + t] = g[t * LANES + lane]
 
 
 @lru_cache(maxsize=None)
