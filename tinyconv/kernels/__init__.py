@@ -8,7 +8,7 @@ kernels and returns channels-last memory; float64, and everything under `use("pl
 | the formula, never optimised: the oracle      | reference                           |
 | the seven loops                               | direct                              |
 | one channel at a time                         | depthwise                           |
-| one pixel at a time: a matrix product         | pointwise, gemm                     |
+| one pixel at a time: a matrix product         | pointwise, gemm (_kernel)           |
 | copied windows, then a matrix product         | im2col (_loops)                     |
 | tiles with fewer products                     | winograd (_matrices, _steps, _lines, _transforms, _filters, _tiles) |
 | references: frequencies; seven for eight      | fft, strassen                       |
