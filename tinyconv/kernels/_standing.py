@@ -6,7 +6,6 @@ An array is, to compiled code, a row of integers and pointers; of x, R and y onl
 `lay` writes all arguments once, as the entry function that `_launch` makes reads them; `put_in` overwrites two pointers.
 """
 import numpy as np
-from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic

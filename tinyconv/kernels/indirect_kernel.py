@@ -2,12 +2,11 @@
 
 A task takes a block of pixels and some panels of NR filters, two at a time where there are two. Each panel's sum is cut into pieces of about DEEP
 terms (half as many of two), whose weights (16 KB) stay in the first cache while the block's pixels pass; the sums wait in `partial` meanwhile. Filters
-behind the last full panel, if they fit one vector, take a narrow panel of LANES. Bound by: FMA; where planes are small, by the stream of weights.
+behind the last full panel, if they fit one vector, take a narrow panel of LANES: alone, or as the third vector of a `trio`. Bound by: FMA; where planes
+are small, by the stream of weights.
 """
-import numpy as np
-
 from ._jit import fast
-from .simd import LANES, load, load_n, store, turn
+from .simd import LANES
 from .tile import MR, NR, NV, PAIR, TRIO, finish, keep, multiply_panels, resume, zeros
 
 FEW = 2                 # pixels: a vector's product, and not a matrix's, takes a tile of so many rows
@@ -152,63 +151,3 @@ def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, tables, partial
                     narrow_panel(source, packed, base, bias, column, left, R, residual, low, high, y, table, partial,
                                  zero, count, tall, alike, deep, taps, cg, g * cg, nothing, nothing)
                 p += together
-
-
-def filter_rows(terms, taps):
-    """Where in a panel number q of a filter goes (wide panels, then narrow ones), if the filter's numbers are neighbours; else nothing."""
-    order = np.add.outer(np.array(taps, np.int64), np.array(terms, np.int64)).reshape(-1)              # row -> number
-    if len(order) < LANES or not np.array_equal(np.sort(order), np.arange(len(order))):
-        return np.zeros(0, np.int64)
-    rows = np.argsort(order)
-    return np.concatenate([rows * NR, rows * LANES])
-
-
-@fast
-def pack_panels(lo, hi, w, packed, strange, groups, fg, step_g, step_f, terms, taps, rows):
-    """Tasks: panels of all groups. packed (G, panels, taps·terms·NR), missing filters 0; a narrow panel has LANES columns; strange[0] = 1 if a
-    number is not finite.
-
-    Number k of tap t of filter f lies at w[g·step_g + f·step_f + terms[k] + taps[t]]. Where a filter's numbers are neighbours, number q
-    goes to row rows[q] of the panel, and squares of LANES filters x LANES numbers are turned at a time.
-    """
-    panels, depth = packed.shape[0] // groups, terms.size
-    for task in range(lo, hi):
-        target, first = packed[task], task % panels * NR
-        start, count = task // panels * step_g + first * step_f, min(NR, fg - first)
-        narrow = 0 if count > LANES else 1
-        width, turned = NR - narrow * (NR - LANES), count // LANES * LANES if rows.size >= 2 * LANES else 0
-        for j in range(0, turned, LANES):
-            for q in range(0, rows.size // 2, LANES):
-                turn(w, start + j * step_f + min(q, rows.size // 2 - LANES), step_f, target, rows, narrow * (rows.size // 2) + min(q, rows.size // 2 - LANES), j)
-        for t in range(taps.size if turned < count else 0):
-            for k0 in range(0, depth, LANES):                           # a few rows at a time: a filter's numbers share lines of the cache
-                for j in range(turned, count):
-                    for k in range(k0, min(depth, k0 + LANES)):
-                        target[(t * depth + k) * width + j] = w[start + j * step_f + terms[k] + taps[t]]
-        for row in range(taps.size * depth):
-            for j in range(count, width):
-                target[row * width + j] = 0
-        total = np.float32(0)
-        for at in range(taps.size * depth * width):
-            total += target[at] * np.float32(0)
-        if total != 0:                                          # 0 times infinity, or NaN, is NaN, and no NaN is 0
-            strange[0] = 1
-
-
-@fast
-def pack_straight(lo, hi, w, packed, strange, groups, fg, step_g, terms, taps):
-    """`pack_panels` where the filters are the neighbours (step_f = 1): row after row of w, a piece of each to every panel. A panel by itself would
-    take a line or two from each row, and rows that lie apart are pages that lie apart."""
-    panels, depth, total = packed.shape[0] // groups, terms.size, np.float32(0)
-    for t in range(taps.size):
-        for k in range(depth):
-            for task in range(lo, hi):
-                count = min(NR, fg - task % panels * NR)
-                width, source = NR if count > LANES else LANES, task // panels * step_g + task % panels * NR + terms[k] + taps[t]
-                row, line = packed[task, (t * depth + k) * width:(t * depth + k + 1) * width], w[source:source + count]
-                for j in range(0, width, LANES):
-                    store(row, j, load(line, j) if j + LANES <= count else load_n(line, j, count - j))
-                for j in range(count):
-                    total += line[j] * np.float32(0)
-    if total != 0:
-        strange[0] = 1

@@ -13,7 +13,8 @@ from functools import lru_cache
 import numpy as np
 
 from . import select, standing, threads
-from .indirect_kernel import convolve, filter_rows, pack_panels, pack_straight
+from .indirect_kernel import convolve
+from .packing import filter_rows, pack_panels, pack_straight
 from .simd import LANES
 from .standing import OPEN, PLACES
 from .tile import MR, NR, PAIR, TRIO

@@ -14,7 +14,7 @@ import numpy as np
 
 from . import select, standing, threads
 from ._jit import fast
-from .indirect_kernel import filter_rows, pack_panels
+from .packing import filter_rows, pack_panels
 from .simd import LANES, REGISTERS
 from .standing import OPEN, PLACES
 from .tile import NR, NV, finish, slide, zeros

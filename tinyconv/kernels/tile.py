@@ -107,4 +107,4 @@ def outer(acc, MR, NV, A, a, pitch_a, B, b, pitch_b, n, count):
     return tuple(out)
 
 
-from . import _lower_tile  # noqa: E402,F401  the instructions behind these functions
+from . import _lower_products, _lower_tile  # noqa: E402,F401  the instructions behind these functions

@@ -1,0 +1,149 @@
+"""How the products of the register tile (`tile`) become machine instructions: loops over rows and vectors unrolled, the loop over k in the code.
+
+Inside that loop the sums live in slots on the stack, which the compiler's first pass turns into registers.
+"""
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, overload
+
+from . import tile
+from ._lower import I64, VECTOR, emit_fetch, emit_fma, emit_load, emit_mask, emit_masked_load, emit_splat, pointer
+from .simd import LANES
+
+STEPS = 4               # of k between two jumps back
+
+
+def multiply_rows(builder, acc, mr, pA, pI, q, hop, pZ, first, panels, K, ahead=None):
+    """The loop of `multiply` over panels (address, vectors) -> the sums; with every step a row from `ahead` on is asked for."""
+    slots = [cgutils.alloca_once(builder, VECTOR) for _ in acc]
+    for slot, value in zip(slots, acc):
+        builder.store(value, slot)
+    starts = []
+    for i in range(mr):
+        at = builder.load(builder.gep(pI, [builder.add(q, builder.mul(hop, I64(i)))]))
+        inside = builder.gep(pA, [builder.add(at, first)])
+        starts.append(builder.select(builder.icmp_signed("<", at, I64(0)), pZ, inside))
+
+    def step(k):
+        columns = [emit_load(builder, panel, builder.add(builder.mul(k, I64(nv * LANES)), I64(LANES * j))) for panel, nv in panels for j in range(nv)]
+        if ahead is not None:
+            for j in range(panels[0][1]):
+                emit_fetch(builder, ahead, builder.add(builder.mul(k, I64(panels[0][1] * LANES)), I64(LANES * j)))
+        for i, start in enumerate(starts):
+            a = emit_splat(builder, builder.load(builder.gep(start, [k])))
+            for j, column in enumerate(columns):
+                slot = slots[i * len(columns) + j]
+                builder.store(emit_fma(builder, a, column, builder.load(slot)), slot)
+
+    together = builder.sdiv(K, I64(STEPS))
+    with cgutils.for_range(builder, together) as loop:
+        for u in range(STEPS):
+            step(builder.add(builder.mul(loop.index, I64(STEPS)), I64(u)))
+    with cgutils.for_range(builder, builder.srem(K, I64(STEPS))) as loop:
+        step(builder.add(builder.mul(together, I64(STEPS)), loop.index))
+    return [builder.load(slot) for slot in slots]
+
+
+@intrinsic(prefer_literal=True)
+def _multiply(context, acc, MR, NV, A, rows, q, hop, zero, first, B, b, K):
+    index = types.intp
+    signature = acc(acc, MR, NV, A, rows, index, index, zero, index, B, index, index)
+
+    def emit(c, builder, s, v):
+        pA, pI, pZ, pB = (pointer(c, builder, s.args[i], v[i]) for i in (3, 4, 7, 9))
+        sums = multiply_rows(builder, cgutils.unpack_tuple(builder, v[0]), MR.literal_value, pA, pI, v[5], v[6], pZ, v[8],
+                             [(builder.gep(pB, [v[10]]), NV.literal_value)], v[11])
+        return c.make_tuple(builder, s.return_type, sums)
+    return signature, emit
+
+
+@intrinsic(prefer_literal=True)
+def _multiply_panels(context, acc, MR, PANELS, NV, LAST, A, rows, q, hop, zero, first, B, b, apart, K):
+    index = types.intp
+    signature = acc(acc, MR, PANELS, NV, LAST, A, rows, index, index, zero, index, B, index, index, index)
+    widths = [NV.literal_value] * (PANELS.literal_value - 1) + [LAST.literal_value]
+
+    def emit(c, builder, s, v):
+        pA, pI, pZ, pB = (pointer(c, builder, s.args[i], v[i]) for i in (5, 6, 9, 11))
+        panels = [(builder.gep(pB, [builder.add(v[12], builder.mul(v[13], I64(p)))]), width) for p, width in enumerate(widths)]
+        sums = multiply_rows(builder, cgutils.unpack_tuple(builder, v[0]), MR.literal_value, pA, pI, v[7], v[8], pZ, v[10], panels, v[14])
+        return c.make_tuple(builder, s.return_type, sums)
+    return signature, emit
+
+
+@intrinsic(prefer_literal=True)
+def _multiply_ahead(context, acc, MR, PANELS, NV, A, rows, q, hop, zero, first, B, b, apart, K, ahead):
+    index = types.intp
+    signature = acc(acc, MR, PANELS, NV, A, rows, index, index, zero, index, B, index, index, index, index)
+
+    def emit(c, builder, s, v):
+        pA, pI, pZ, pB = (pointer(c, builder, s.args[i], v[i]) for i in (4, 5, 8, 10))
+        panels = [(builder.gep(pB, [builder.add(v[11], builder.mul(v[12], I64(p)))]), NV.literal_value) for p in range(PANELS.literal_value)]
+        sums = multiply_rows(builder, cgutils.unpack_tuple(builder, v[0]), MR.literal_value, pA, pI, v[6], v[7], pZ, v[9], panels, v[13],
+                             builder.gep(pB, [v[14]]))
+        return c.make_tuple(builder, s.return_type, sums)
+    return signature, emit
+
+
+@intrinsic(prefer_literal=True)
+def _slide(context, acc, MR, NV, HOP, A, a, B, b, K):
+    index = types.intp
+    mr, nv, hop = MR.literal_value, NV.literal_value, HOP.literal_value
+
+    def emit(c, builder, s, v):
+        first, pB = builder.gep(pointer(c, builder, s.args[4], v[4]), [v[5]]), pointer(c, builder, s.args[6], v[6])
+        slots = [cgutils.alloca_once(builder, VECTOR) for _ in range(mr * nv)]
+        for slot, value in zip(slots, cgutils.unpack_tuple(builder, v[0])):
+            builder.store(value, slot)
+        with cgutils.for_range(builder, v[8]) as loop:
+            row, at = builder.gep(first, [loop.index]), builder.add(v[7], builder.mul(loop.index, I64(nv * LANES)))
+            columns = [emit_load(builder, pB, builder.add(at, I64(LANES * j))) for j in range(nv)]
+            for i in range(mr):
+                x = emit_splat(builder, builder.load(builder.gep(row, [I64(i * hop)])))
+                for j, column in enumerate(columns):
+                    slot = slots[i * nv + j]
+                    builder.store(emit_fma(builder, x, column, builder.load(slot)), slot)
+        return c.make_tuple(builder, s.return_type, [builder.load(slot) for slot in slots])
+    return acc(acc, MR, NV, HOP, A, index, B, index, index), emit
+
+
+@intrinsic(prefer_literal=True)
+def _outer(context, acc, MR, NV, A, a, pitch_a, B, b, pitch_b, n, count):
+    index = types.intp
+    signature = acc(acc, MR, NV, A, index, index, B, index, index, index, index)
+    mr, nv = MR.literal_value, NV.literal_value
+
+    def emit(c, builder, s, v):
+        first, second = builder.gep(pointer(c, builder, s.args[3], v[3]), [v[4]]), builder.gep(pointer(c, builder, s.args[6], v[6]), [v[7]])
+        slots = [cgutils.alloca_once(builder, VECTOR) for _ in range(mr * nv)]
+        for slot, value in zip(slots, cgutils.unpack_tuple(builder, v[0])):
+            builder.store(value, slot)
+        masks = [emit_mask(builder, v[9], LANES * j) for j in range(nv)]
+        with cgutils.for_range(builder, v[10]) as loop:
+            row, at = builder.gep(first, [builder.mul(loop.index, v[5])]), builder.mul(loop.index, v[8])
+            columns = [emit_masked_load(builder, second, builder.add(at, I64(LANES * j)), masks[j]) for j in range(nv)]
+            for i in range(mr):
+                x = emit_splat(builder, builder.load(builder.gep(row, [I64(i)])))
+                for j, column in enumerate(columns):
+                    slot = slots[i * nv + j]
+                    builder.store(emit_fma(builder, x, column, builder.load(slot)), slot)
+        return c.make_tuple(builder, s.return_type, [builder.load(slot) for slot in slots])
+    return signature, emit
+
+
+overload(tile.multiply, inline="always", prefer_literal=True)(
+    lambda acc, MR, NV, A, rows, q, hop, zero, first, B, b, K: lambda acc, MR, NV, A, rows, q, hop, zero, first, B, b, K: _multiply(
+        acc, MR, NV, A, rows, q, hop, zero, first, B, b, K))
+overload(tile.multiply_panels, inline="always", prefer_literal=True)(
+    lambda acc, MR, PANELS, NV, LAST, A, rows, q, hop, zero, first, B, b, apart, K:
+    lambda acc, MR, PANELS, NV, LAST, A, rows, q, hop, zero, first, B, b, apart, K:
+    _multiply_panels(acc, MR, PANELS, NV, LAST, A, rows, q, hop, zero, first, B, b, apart, K))
+overload(tile.multiply_ahead, inline="always", prefer_literal=True)(
+    lambda acc, MR, PANELS, NV, A, rows, q, hop, zero, first, B, b, apart, K, ahead:
+    lambda acc, MR, PANELS, NV, A, rows, q, hop, zero, first, B, b, apart, K, ahead:
+    _multiply_ahead(acc, MR, PANELS, NV, A, rows, q, hop, zero, first, B, b, apart, K, ahead))
+overload(tile.slide, inline="always", prefer_literal=True)(
+    lambda acc, MR, NV, HOP, A, a, B, b, K: lambda acc, MR, NV, HOP, A, a, B, b, K: _slide(acc, MR, NV, HOP, A, a, B, b, K))
+overload(tile.outer, inline="always", prefer_literal=True)(
+    lambda acc, MR, NV, A, a, pitch_a, B, b, pitch_b, n, count: lambda acc, MR, NV, A, a, pitch_a, B, b, pitch_b, n, count:
+    _outer(acc, MR, NV, A, a, pitch_a, B, b, pitch_b, n, count))
