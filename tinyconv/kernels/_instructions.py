@@ -1,4 +1,4 @@
-"""How a function of `strip` gets its machine instructions: a decorator for what writes them.
+"""How a function of `simd`, `tile`, `strip` or `byte_tile` gets its machine instructions: a decorator for what writes them.
 
     @instructions(strip.start)                  compiled code that calls strip.start holds what _start writes; Python runs strip.start itself
     def _start(context, COUNT, bias, at): …     an intrinsic as numba defines it: (signature, function that emits LLVM code)

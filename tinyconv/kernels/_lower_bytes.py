@@ -5,10 +5,10 @@
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, overload
 
 from . import byte_tile
 from ._jit import host_features
+from ._instructions import instructions
 from ._lower import I32, I64, emit_call, emit_mask, emit_splat, pointer
 from ._lower_vectors import BYTES, SUMS, every, load_as, store_as, sums
 from .simd import LANES
@@ -49,7 +49,7 @@ def emit_dot(b, acc, x, w):
 
 # ---- the tile ----------------------------------------------------------------------------------------------------------------
 
-@intrinsic(prefer_literal=True)
+@instructions(byte_tile.biases)
 def _biases(context, MR, NV, bias, at):
     kind = types.UniTuple(sums, MR.literal_value * NV.literal_value)
 
@@ -59,7 +59,7 @@ def _biases(context, MR, NV, bias, at):
     return kind(MR, NV, bias, types.intp), emit
 
 
-@intrinsic(prefer_literal=True)
+@instructions(byte_tile.multiply_bytes)
 def _multiply_bytes(context, acc, MR, NV, A, rows, q, hop, zero, first, B, b, K):
     index = types.intp
     signature = acc(acc, MR, NV, A, rows, index, index, zero, index, B, index, index)
@@ -89,7 +89,7 @@ def _multiply_bytes(context, acc, MR, NV, A, rows, q, hop, zero, first, B, b, K)
     return signature, emit
 
 
-@intrinsic(prefer_literal=True)
+@instructions(byte_tile.keep_sums)
 def _keep_sums(context, acc, MR, NV, S, at):
     def emit(c, b, s, v):
         for i, value in enumerate(cgutils.unpack_tuple(b, v[0])):
@@ -98,7 +98,7 @@ def _keep_sums(context, acc, MR, NV, S, at):
     return types.void(acc, MR, NV, S, types.intp), emit
 
 
-@intrinsic(prefer_literal=True)
+@instructions(byte_tile.resume_sums)
 def _resume_sums(context, MR, NV, S, at):
     kind = types.UniTuple(sums, MR.literal_value * NV.literal_value)
 
@@ -108,7 +108,7 @@ def _resume_sums(context, MR, NV, S, at):
     return kind(MR, NV, S, types.intp), emit
 
 
-@intrinsic(prefer_literal=True)
+@instructions(byte_tile.slide)
 def _slide(context, acc, ROWS, COLS, K, S, x, table, q, zero, c0, flip, w, wat, pitch, WHOLE, n):
     index, (rows, cols, k, step) = types.intp, (t.literal_value for t in (ROWS, COLS, K, S))
     wide, fours = (cols - 1) * step + k, byte_tile.quads(k)
@@ -135,17 +135,3 @@ def _slide(context, acc, ROWS, COLS, K, S, x, table, q, zero, c0, flip, w, wat, 
                             sums[r * cols + j] = emit_dot(b, sums[r * cols + j], last, weights[u * len(fours) + i])
         return context.make_tuple(b, s.return_type, sums)
     return acc(acc, ROWS, COLS, K, S, x, table, index, zero, index, flip, w, index, index, WHOLE, index), emit
-
-
-overload(byte_tile.biases, inline="always", prefer_literal=True)(
-    lambda MR, NV, bias, at: lambda MR, NV, bias, at: _biases(MR, NV, bias, at))
-overload(byte_tile.multiply_bytes, inline="always", prefer_literal=True)(
-    lambda acc, MR, NV, A, rows, q, hop, zero, first, B, b, K: lambda acc, MR, NV, A, rows, q, hop, zero, first, B, b, K:
-    _multiply_bytes(acc, MR, NV, A, rows, q, hop, zero, first, B, b, K))
-overload(byte_tile.keep_sums, inline="always", prefer_literal=True)(
-    lambda acc, MR, NV, S, at: lambda acc, MR, NV, S, at: _keep_sums(acc, MR, NV, S, at))
-overload(byte_tile.resume_sums, inline="always", prefer_literal=True)(lambda MR, NV, S, at: lambda MR, NV, S, at: _resume_sums(MR, NV, S, at))
-overload(byte_tile.slide, inline="always", prefer_literal=True)(
-    lambda acc, ROWS, COLS, K, S, x, table, q, zero, c0, flip, w, wat, pitch, WHOLE, n:
-    lambda acc, ROWS, COLS, K, S, x, table, q, zero, c0, flip, w, wat, pitch, WHOLE, n:
-    _slide(acc, ROWS, COLS, K, S, x, table, q, zero, c0, flip, w, wat, pitch, WHOLE, n))

@@ -6,10 +6,10 @@ needs for LANES filters is made once, and then serves every row of the tile.
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, overload
 
 from . import byte_tile
 from . import requantization as rules
+from ._instructions import instructions
 from ._lower import F32, I32, I64, emit_call, emit_fma, emit_mask, emit_splat, pointer
 from ._lower_vectors import BYTES, SUMS, every, load_as, store_as
 from .simd import LANES
@@ -61,7 +61,7 @@ def emit_rule(b, rule, acc, m, zero, low, high, s=None):
     return b.trunc(emit_clip(b, b.add(b.trunc(value, SUMS), zero), low, high), BYTES)
 
 
-@intrinsic
+@instructions(byte_tile.finish_codes)
 def _finish_codes(context, S, at, rows, vectors, rule, Y, places, q, column, n, m, s, f, zero, low, high):
     index, number = types.intp, types.float64
     signature = types.void(S, index, index, index, index, Y, places, index, index, index, m, s, index, number, number, number)
@@ -101,9 +101,3 @@ def _finish_codes(context, S, at, rows, vectors, rule, Y, places, q, column, n, 
                                 builder, f"llvm.masked.store.v{LANES}i8.p0", ir.VoidType(), [code, builder.gep(pY, [to]), I32(1), mask]))
         return context.get_dummy_value()
     return signature, emit
-
-
-overload(byte_tile.finish_codes, inline="always")(
-    lambda S, at, rows, vectors, rule, Y, places, q, column, n, m, s, f, zero, low, high:
-    lambda S, at, rows, vectors, rule, Y, places, q, column, n, m, s, f, zero, low, high:
-    _finish_codes(S, at, rows, vectors, rule, Y, places, q, column, n, m, s, f, zero, low, high))

@@ -4,9 +4,9 @@ Inside that loop the sums live in slots on the stack, which the compiler's first
 """
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, overload
 
 from . import tile
+from ._instructions import instructions
 from ._lower import I64, VECTOR, emit_fetch, emit_fma, emit_load, emit_mask, emit_masked_load, emit_splat, pointer
 from .simd import LANES
 
@@ -44,7 +44,7 @@ def multiply_rows(builder, acc, mr, pA, pI, q, hop, pZ, first, panels, K, ahead=
     return [builder.load(slot) for slot in slots]
 
 
-@intrinsic(prefer_literal=True)
+@instructions(tile.multiply)
 def _multiply(context, acc, MR, NV, A, rows, q, hop, zero, first, B, b, K):
     index = types.intp
     signature = acc(acc, MR, NV, A, rows, index, index, zero, index, B, index, index)
@@ -57,7 +57,7 @@ def _multiply(context, acc, MR, NV, A, rows, q, hop, zero, first, B, b, K):
     return signature, emit
 
 
-@intrinsic(prefer_literal=True)
+@instructions(tile.multiply_panels)
 def _multiply_panels(context, acc, MR, PANELS, NV, LAST, A, rows, q, hop, zero, first, B, b, apart, K):
     index = types.intp
     signature = acc(acc, MR, PANELS, NV, LAST, A, rows, index, index, zero, index, B, index, index, index)
@@ -71,7 +71,7 @@ def _multiply_panels(context, acc, MR, PANELS, NV, LAST, A, rows, q, hop, zero, 
     return signature, emit
 
 
-@intrinsic(prefer_literal=True)
+@instructions(tile.multiply_ahead)
 def _multiply_ahead(context, acc, MR, PANELS, NV, A, rows, q, hop, zero, first, B, b, apart, K, ahead):
     index = types.intp
     signature = acc(acc, MR, PANELS, NV, A, rows, index, index, zero, index, B, index, index, index, index)
@@ -85,7 +85,7 @@ def _multiply_ahead(context, acc, MR, PANELS, NV, A, rows, q, hop, zero, first, 
     return signature, emit
 
 
-@intrinsic(prefer_literal=True)
+@instructions(tile.slide)
 def _slide(context, acc, MR, NV, HOP, A, a, B, b, K):
     index = types.intp
     mr, nv, hop = MR.literal_value, NV.literal_value, HOP.literal_value
@@ -107,7 +107,7 @@ def _slide(context, acc, MR, NV, HOP, A, a, B, b, K):
     return acc(acc, MR, NV, HOP, A, index, B, index, index), emit
 
 
-@intrinsic(prefer_literal=True)
+@instructions(tile.outer)
 def _outer(context, acc, MR, NV, A, a, pitch_a, B, b, pitch_b, n, count):
     index = types.intp
     signature = acc(acc, MR, NV, A, index, index, B, index, index, index, index)
@@ -129,21 +129,3 @@ def _outer(context, acc, MR, NV, A, a, pitch_a, B, b, pitch_b, n, count):
                     builder.store(emit_fma(builder, x, column, builder.load(slot)), slot)
         return c.make_tuple(builder, s.return_type, [builder.load(slot) for slot in slots])
     return signature, emit
-
-
-overload(tile.multiply, inline="always", prefer_literal=True)(
-    lambda acc, MR, NV, A, rows, q, hop, zero, first, B, b, K: lambda acc, MR, NV, A, rows, q, hop, zero, first, B, b, K: _multiply(
-        acc, MR, NV, A, rows, q, hop, zero, first, B, b, K))
-overload(tile.multiply_panels, inline="always", prefer_literal=True)(
-    lambda acc, MR, PANELS, NV, LAST, A, rows, q, hop, zero, first, B, b, apart, K:
-    lambda acc, MR, PANELS, NV, LAST, A, rows, q, hop, zero, first, B, b, apart, K:
-    _multiply_panels(acc, MR, PANELS, NV, LAST, A, rows, q, hop, zero, first, B, b, apart, K))
-overload(tile.multiply_ahead, inline="always", prefer_literal=True)(
-    lambda acc, MR, PANELS, NV, A, rows, q, hop, zero, first, B, b, apart, K, ahead:
-    lambda acc, MR, PANELS, NV, A, rows, q, hop, zero, first, B, b, apart, K, ahead:
-    _multiply_ahead(acc, MR, PANELS, NV, A, rows, q, hop, zero, first, B, b, apart, K, ahead))
-overload(tile.slide, inline="always", prefer_literal=True)(
-    lambda acc, MR, NV, HOP, A, a, B, b, K: lambda acc, MR, NV, HOP, A, a, B, b, K: _slide(acc, MR, NV, HOP, A, a, B, b, K))
-overload(tile.outer, inline="always", prefer_literal=True)(
-    lambda acc, MR, NV, A, a, pitch_a, B, b, pitch_b, n, count: lambda acc, MR, NV, A, a, pitch_a, B, b, pitch_b, n, count:
-    _outer(acc, MR, NV, A, a, pitch_a, B, b, pitch_b, n, count))

@@ -1,33 +1,32 @@
 """How the vectors of `simd` become machine instructions. Read that page first: it says what is meant.
 
-numba lets an `intrinsic` write LLVM code directly, and `overload` lets it stand for a Python function: each operation is one instruction
+numba lets an `intrinsic` write LLVM code directly, and `instructions` lets it stand for a Python function: each operation is one instruction
 on a register (`_lower` has them by name). A tuple of vectors is kept in registers by the compiler as long as there are enough of them.
 """
 import operator
 
-import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
 from . import simd
-from ._lower import (F32, I32, I64, Vector, emit_fma, emit_load, emit_mask, emit_masked_load, emit_masked_store, emit_splat, emit_store,
-                     pointer, vector)
+from ._instructions import instructions
+from ._lower import F32, I32, I64, emit_fma, emit_load, emit_mask, emit_masked_load, emit_masked_store, emit_splat, emit_store, pointer, vector
 from .simd import LANES
 
 
-@intrinsic
+@instructions(simd.load)
 def _load(context, x, at):
     return vector(x, types.intp), lambda c, b, s, v: emit_load(b, pointer(c, b, s.args[0], v[0]), v[1])
 
 
-@intrinsic
+@instructions(simd.load_n)
 def _load_n(context, x, at, n):
     return vector(x, types.intp, types.intp), lambda c, b, s, v: emit_masked_load(b, pointer(c, b, s.args[0], v[0]), v[1], emit_mask(b, v[2]))
 
 
-@intrinsic
+@instructions(simd.store)
 def _store(context, x, at, value):
     def emit(c, b, s, v):
         emit_store(b, pointer(c, b, s.args[0], v[0]), v[1], v[2])
@@ -35,7 +34,7 @@ def _store(context, x, at, value):
     return types.void(x, types.intp, vector), emit
 
 
-@intrinsic
+@instructions(simd.store_n)
 def _store_n(context, x, at, value, n):
     def emit(c, b, s, v):
         emit_masked_store(b, pointer(c, b, s.args[0], v[0]), v[1], emit_mask(b, v[3]), v[2])
@@ -54,7 +53,7 @@ def emit_transpose(b, rows):
     return rows
 
 
-@intrinsic
+@instructions(simd.turn)
 def _turn(context, x, at, step, y, rows, q, to):
     index = types.intp
 
@@ -67,28 +66,33 @@ def _turn(context, x, at, step, y, rows, q, to):
     return types.void(x, index, index, y, rows, index, index), emit
 
 
-@intrinsic
+@instructions(simd.splat)
 def _splat(context, x):
     return vector(types.float32), lambda c, b, s, v: emit_splat(b, v[0])
 
 
-@intrinsic
+@instructions(simd.fma)
 def _fma(context, x, y, z):
     return vector(vector, vector, vector), lambda c, b, s, v: emit_fma(b, *v)
 
 
-def _two(emit):
-    @intrinsic
+def _two(meaning, emit):
+    """An operation on two vectors, or on a number, in every lane, and a vector."""
+    @instructions(meaning)
     def operation(context, x, y):
-        return vector(vector, vector), lambda c, b, s, v: emit(b, v[0], v[1])
-    return operation
+        if x is vector and y is vector:
+            return vector(vector, vector), lambda c, b, s, v: emit(b, *v)
+        if isinstance(x, types.Number) and y is vector:
+            return vector(types.float32, vector), lambda c, b, s, v: emit(b, emit_splat(b, v[0]), v[1])
+        return None
 
 
-_add = _two(lambda b, x, y: b.fadd(x, y, flags=("contract",)))
-_sub = _two(lambda b, x, y: b.fsub(x, y, flags=("contract",)))
-_mul = _two(lambda b, x, y: b.fmul(x, y, flags=("contract",)))
-_lower = _two(lambda b, x, y: b.select(b.fcmp_ordered("<", y, x), y, x))
-_higher = _two(lambda b, x, y: b.select(b.fcmp_ordered(">", y, x), y, x))
+_two(operator.add, lambda b, x, y: b.fadd(x, y, flags=("contract",)))
+_two(operator.sub, lambda b, x, y: b.fsub(x, y, flags=("contract",)))
+_two(operator.mul, lambda b, x, y: b.fmul(x, y, flags=("contract",)))
+_two(simd.lower, lambda b, x, y: b.select(b.fcmp_ordered("<", y, x), y, x))
+_two(simd.higher, lambda b, x, y: b.select(b.fcmp_ordered(">", y, x), y, x))
+
 
 @intrinsic
 def numbers_at(context, address, n):
@@ -100,30 +104,3 @@ def numbers_at(context, address, n):
         populate_array(array, data=b.inttoptr(v[0], F32.as_pointer()), shape=[v[1]], strides=[I64(4)], itemsize=I64(4), meminfo=None)
         return array._getvalue()
     return kind(types.int64, types.int64), emit
-
-
-overload(simd.load, inline="always")(lambda x, at: lambda x, at: _load(x, at))
-overload(simd.load_n, inline="always")(lambda x, at, n: lambda x, at, n: _load_n(x, at, n))
-overload(simd.store, inline="always")(lambda x, at, v: lambda x, at, v: _store(x, at, v))
-overload(simd.store_n, inline="always")(lambda x, at, v, n: lambda x, at, v, n: _store_n(x, at, v, n))
-overload(simd.turn, inline="always")(lambda x, at, step, y, rows, q, to: lambda x, at, step, y, rows, q, to: _turn(x, at, step, y, rows, q, to))
-overload(simd.splat, inline="always")(lambda s: lambda s: _splat(np.float32(s)))
-overload(simd.fma, inline="always")(lambda a, b, c: lambda a, b, c: _fma(a, b, c))
-overload(simd.lower, inline="always")(lambda a, b: lambda a, b: _lower(a, b))
-overload(simd.higher, inline="always")(lambda a, b: lambda a, b: _higher(a, b))
-
-
-def _operator(symbol, both):
-    """Let kernels write x + y for vectors, and 4 * x with a number."""
-    @overload(symbol, inline="always")
-    def lowered(x, y):
-        if isinstance(x, Vector) and isinstance(y, Vector):
-            return lambda x, y: both(x, y)
-        if isinstance(y, Vector) and isinstance(x, types.Number):
-            return lambda x, y: both(_splat(np.float32(x)), y)
-        return None
-
-
-_operator(operator.add, _add)
-_operator(operator.sub, _sub)
-_operator(operator.mul, _mul)

@@ -3,14 +3,14 @@ multiplies in between is `_lower_products`.
 """
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, overload
 
 from . import tile
+from ._instructions import instructions
 from ._lower import I64, ZERO, emit_load, emit_mask, emit_masked_load, emit_masked_store, emit_splat, emit_store, pointer, vector
 from .simd import LANES
 
 
-@intrinsic(prefer_literal=True)
+@instructions(tile.zeros)
 def _zeros(context, MR, NV):
     kind = types.UniTuple(vector, MR.literal_value * NV.literal_value)
 
@@ -19,7 +19,7 @@ def _zeros(context, MR, NV):
     return kind(MR, NV), emit
 
 
-@intrinsic(prefer_literal=True)
+@instructions(tile.keep)
 def _keep(context, acc, MR, NV, S, at):
     def emit(c, b, s, v):
         for i, value in enumerate(cgutils.unpack_tuple(b, v[0])):
@@ -28,7 +28,7 @@ def _keep(context, acc, MR, NV, S, at):
     return types.void(acc, MR, NV, S, types.intp), emit
 
 
-@intrinsic(prefer_literal=True)
+@instructions(tile.resume)
 def _resume(context, MR, NV, S, at):
     kind = types.UniTuple(vector, MR.literal_value * NV.literal_value)
 
@@ -38,7 +38,7 @@ def _resume(context, MR, NV, S, at):
     return kind(MR, NV, S, types.intp), emit
 
 
-@intrinsic(prefer_literal=True)
+@instructions(tile.finish)
 def _finish(context, acc, MR, NV, C, places, q, column, n, bias, at, R, residual, low, high):
     index, number = types.intp, types.float32
     signature = types.void(acc, MR, NV, C, places, index, index, index, bias, index, R, index, number, number)
@@ -75,12 +75,3 @@ def _finish(context, acc, MR, NV, C, places, q, column, n, bias, at, R, residual
                      lambda y, to, j: builder.fadd(y, emit_masked_load(builder, pR, builder.select(wanted, to, I64(0)), some[j])))
         return context.get_dummy_value()
     return signature, emit
-
-
-overload(tile.zeros, inline="always", prefer_literal=True)(lambda MR, NV: lambda MR, NV: _zeros(MR, NV))
-overload(tile.keep, inline="always", prefer_literal=True)(lambda acc, MR, NV, S, at: lambda acc, MR, NV, S, at: _keep(acc, MR, NV, S, at))
-overload(tile.resume, inline="always", prefer_literal=True)(lambda MR, NV, S, at: lambda MR, NV, S, at: _resume(MR, NV, S, at))
-overload(tile.finish, inline="always", prefer_literal=True)(
-    lambda acc, MR, NV, C, places, q, column, n, bias, at, R, residual, low, high:
-    lambda acc, MR, NV, C, places, q, column, n, bias, at, R, residual, low, high:
-    _finish(acc, MR, NV, C, places, q, column, n, bias, at, R, residual, low, high))

@@ -135,12 +135,12 @@ def fast_steps(partial, m, inv_std, gamma, dgamma, dbeta, a, b, k):
 @fast
 def train_forward(box, parts, addresses, x, gamma, beta, eps, momentum, low, high, running_mean, running_var, partial, stats, y):
     """Statistics, scales and the apply pass, one after the other. stats (7,C): mean, var, inv_std, scale, shift, new running mean and variance."""
-    m, failed = x.shape[0], 0
+    m, failed, none = x.shape[0], 0, parts - parts              # none: 0, and no literal, for which the kernels would be compiled once more
     mean, var, inv_std, scale, shift, new_mean, new_var = stats[0], stats[1], stats[2], stats[3], stats[4], stats[5], stats[6]
     if parts > 1:
         failed += launch(box, addresses[0], partial.shape[0], min(parts, partial.shape[0]), x, partial)
     else:
-        fast_sums(0, partial.shape[0], x, partial)
+        fast_sums(none, partial.shape[0], x, partial)
     fast_moments(partial, m, mean, var)
     fast_scales(mean, var, gamma, beta, eps, inv_std, scale, shift)
     fast_moved(running_mean, mean, momentum, np.float32(1), new_mean)
@@ -148,22 +148,22 @@ def train_forward(box, parts, addresses, x, gamma, beta, eps, momentum, low, hig
     if parts > 1:
         failed += launch(box, addresses[1], m, min(parts, m), x, scale, shift, low, high, y)
     else:
-        fast_apply(0, m, x, scale, shift, low, high, y)
+        fast_apply(none, m, x, scale, shift, low, high, y)
     return failed
 
 
 @fast
 def train_backward(box, parts, addresses, dy, value, low, high, x, mean, inv_std, gamma, partial, stats, dx):
     """The backward sums, what follows from them, and dx, one after the other. stats (5,C): dgamma, dbeta, and the factors of dx."""
-    m, failed = x.shape[0], 0
+    m, failed, none = x.shape[0], 0, parts - parts              # none: 0, and no literal, for which the kernels would be compiled once more
     dgamma, dbeta, a, b, k = stats[0], stats[1], stats[2], stats[3], stats[4]
     if parts > 1:
         failed += launch(box, addresses[0], partial.shape[0], min(parts, partial.shape[0]), dy, value, low, high, x, mean, partial)
     else:
-        fast_grad_sums(0, partial.shape[0], dy, value, low, high, x, mean, partial)
+        fast_grad_sums(none, partial.shape[0], dy, value, low, high, x, mean, partial)
     fast_steps(partial, m, inv_std, gamma, dgamma, dbeta, a, b, k)
     if parts > 1:
         failed += launch(box, addresses[1], m, min(parts, m), dy, value, low, high, x, mean, a, b, k, dx)
     else:
-        fast_grad_apply(0, m, dy, value, low, high, x, mean, a, b, k, dx)
+        fast_grad_apply(none, m, dy, value, low, high, x, mean, a, b, k, dx)
     return failed
