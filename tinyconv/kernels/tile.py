@@ -3,9 +3,10 @@
     acc[i, :] += Σ_k A[row_i + k] · B[k, :]             i < MR rows,  k < K,  B[k, :] one row of NV·LANES numbers
 
 A number loaded from memory should be used many times before it is let go. For each k the tile loads NV vectors of B and broadcasts MR
-numbers of A, and does MR·NV fused multiply-adds with them; the sums themselves never leave the registers. With MR = 14, NV = 2
-that is 16 loads for 28 multiply-adds, so the multipliers and not the loads set the pace. MR·NV + NV + 1 registers are needed. Over two panels at
-once, 6 x 4 (`multiply_panels`), it is 10 loads for 24, and 6 addresses to keep instead of 14: 1.5 instructions for a multiply-add instead of 1.8.
+numbers of A, and does MR·NV fused multiply-adds with them; the sums themselves never leave the registers. With MR = 12, NV = 2
+that is 14 loads for 24 multiply-adds, so the multipliers and not the loads set the pace. MR·NV + NV + 1 vector registers are needed, and an integer
+register for the address of each row. Over two panels at once, 6 x 4 or 8 x 3 (`multiply_panels`), it is 10 or 11 loads for 24: the best that fits, if
+there are filters enough. One tile's sums never wait for each other: 24 chains, where 8 would keep two multipliers of 4 cycles busy.
 
 The rows of A need not be neighbours: `rows[q + i·hop]` says where row i begins in the flat array A, and a negative entry means a row
 of zeros. That one table makes the same tile serve 1x1 and KxK convolutions, strides, dilation, padding and groups, with no

@@ -3,12 +3,13 @@
 A task takes `block` tiles of the image and some panels of filters, in memory of its own:
 
     V[point]  (block, C)  = (B^T d B)[point]              one vector of channels at a time
-    S[point]  (block, NR) = V[point] (block, C) x U[point] (C, NR)     a matrix product for each of the a·a points: `tile.multiply`
+    S[point]  (block, NR) = V[point] (block, C) x U[point] (C, NR)     a matrix product for each of the a·a points: `tile.multiply_panels`
     y         m·m pixels  = A^T S A + bias                one vector of filters at a time
 
 The block is chosen so that V and S fill about half of the second cache; over whole images they would go to memory and back, and
-the gain would be lost. The transformed weights U, a²/r² times the weights, stream through once for every block. The weight gradient is the
-adjoint: dU[point] (C, F) = Σ_tiles V[point]^T (A dY A^T)[point], into a slab for each thread, slabs added in order, then G^T dU G.
+the gain would be lost. The transformed weights U, a²/r² times the weights, stream through once for every block: while one piece of them is
+multiplied, the next is asked for (`tile.multiply_ahead`). The weight gradient is the adjoint: dU[point] (C, F) = Σ_tiles V[point]^T (A dY A^T)[point],
+into a slab for each thread, slabs added in order, then G^T dU G.
 Pitches have one vector more than they need: points a multiple of 4096 bytes apart would all fall on the same lines of the first cache.
 Bound by: FMA with few channels; with many channels and few tiles by the stream of U.
 """
