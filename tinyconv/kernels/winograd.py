@@ -18,10 +18,10 @@ from functools import lru_cache
 
 import numpy as np
 
+from . import indirect_scheme as scheme
 from . import layout, select, standing, threads, tile
 from . import winograd_tiles as tiles
 from .indirect import room_bytes
-from .indirect_scheme import DEEP, busiest, cut
 from .simd import LANES
 from .tile import NR
 from .winograd_filters import pack_filters, unpack_filters
@@ -50,9 +50,9 @@ def product_tile(g, m, pieces):
         if panels % together == 0:
             most = max(1, min(BLOCK, WORKING // (4 * n * n * (tiles.pitch(g.c) + together * NR))) // rows)
             shape = -(-count // rows), 1, panels // together, pieces
-            block, splits = cut(*shape, most, STREAM / rows)
+            block, splits = scheme.cut(*shape, most, STREAM / rows)
             few = -(-count // (rows * block)) * splits <= 64 * pieces
-            found.append((busiest(*shape, block, splits, STREAM / rows) * rows * together * cost if few else cost, rows, together, block * rows, splits))
+            found.append((scheme.busiest(*shape, block, splits, STREAM / rows) * rows * together * cost if few else cost, rows, together, block * rows, splits))
     best = min(found)
     return best[1:3], best[3:]
 
@@ -86,7 +86,7 @@ class Winograd:
         if direction == "grad_weight":
             sums = [((pieces, n * n * panels * parts * tile.MR * NR), np.float32), *both, *small[:2], (vectors, np.float32)]
             return sums, (block, splits, pieces)
-        return [((panels * n * n * g.c * NR,), np.float32), *both, *small, ((min(g.c, DEEP),), np.float32)], (block, splits, pieces)
+        return [((panels * n * n * g.c * NR,), np.float32), *both, *small, ((min(g.c, scheme.DEEP),), np.float32)], (block, splits, pieces)
 
     def part(self, g):
         """The geometry with so many filters alone as are transformed in one round: as many in each, in whole panels or pairs of them."""
@@ -126,7 +126,7 @@ class Winograd:
         first, step_f, *steps = (taps - 1, taps, g.f * taps, -1) if turn else (0, g.c * taps, taps, 1)
         zero[:], kernel, w = 0, self.kernel(part), w.reshape(-1)
         bias, shape = np.zeros(g.f, np.float32) if bias is None else bias, (g.n, g.oh, g.ow, g.f)
-        rest = (V, S, d, e, rows, zero, BT, AT, self.m, len(BT), pieces, block, splits, DEEP, g.n, g.h, g.w, g.c, g.f, g.oh, g.ow, g.top, g.left)
+        rest = (V, S, d, e, rows, zero, BT, AT, self.m, len(BT), pieces, block, splits, scheme.DEEP, g.n, g.h, g.w, g.c, g.f, g.oh, g.ow, g.top, g.left)
 
         order = np.arange(max(taps, LANES))                                                       # of a filter's numbers in memory
         order[:taps] = order[:taps][::-1] if turn else order[:taps]
