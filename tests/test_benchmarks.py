@@ -8,6 +8,7 @@ import os
 import pathlib
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -90,6 +91,23 @@ def test_ratios_and_disagreements(bench):
     assert common.disagreements(answers, ["first", "second"]) == ["first: b 10.2, ours 10"]
     assert common.geometric_mean([0.25, 1.0]) == 0.5
     assert math.isnan(common.ratios({"ours": answers["ours"]})[0])
+
+
+def test_what_is_disturbed_is_measured_again(bench, monkeypatch):
+    """The first quiet turn counts; if others never rest, the quietest of all turns."""
+    common = bench("common")
+    for shares, wanted, turns in (([0.5, 0.01, 0.9], 1, 2), ([0.5, 0.3, 0.9, 0.4, 0.8, 0.7], 1, 6)):
+        clock, taken, done = [0.0], [0.0], []
+
+        def measure():
+            clock[0] += 1.0
+            taken[0] += shares[len(done)] * common.processors()
+            done.append(len(done))
+            return done[-1]
+
+        monkeypatch.setattr(common, "others_seconds", lambda: taken[0])
+        monkeypatch.setattr(common, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+        assert common.undisturbed(measure) == wanted and len(done) == turns
 
 
 def test_rules_of_choice(bench):

@@ -13,7 +13,7 @@ import pytest
 
 from geometries import DIRECTIONS, allowed, arguments, data, expected, geometry
 from tinyconv import kernels
-from tinyconv.kernels import _jit, direct, layout, reference, select, threads
+from tinyconv.kernels import _jit, direct, gemm, layout, reference, select, threads
 
 SHARED = ("3x3 16 to 16", "pointwise, 70 pixels", "depthwise 3x3, 49 channels", "7x7 stride 2", "three groups, stride 2")
 
@@ -407,6 +407,18 @@ def test_matmul(m, n, k, dtype, always_shared):
                         assert got.dtype == dtype and got.flags.c_contiguous and (np.abs(got - exact) <= bound).all()
                         got = kernels.matmul(whole[0].T if ta else whole[0], whole[1].T if tb else whole[1], ta, tb)
                         assert np.array_equal(got, whole[0] @ whole[1])
+
+
+@pytest.mark.parametrize("m, k, n", [(12, 5, 3), (49, 96, 40), (220, 300, 450)])
+def test_matmul_takes_what_it_says(m, k, n, monkeypatch):
+    """Scratch taken == workspace_bytes, exactly, for every transposition: pieces of B, and B packed as a whole."""
+    taken, scratch = [], select.scratch
+    monkeypatch.setattr(select, "scratch", lambda *a, **k: taken.append(scratch(*a, **k)) or taken[-1])
+    for ta in (False, True):
+        for tb in (False, True):
+            taken.clear()
+            kernels.matmul(np.ones((k, m) if ta else (m, k), np.float32), np.ones((n, k) if tb else (k, n), np.float32), ta, tb)
+            assert sum(a.nbytes for a in taken) == gemm.workspace_bytes(m, k, n, ta, tb)
 
 
 @pytest.mark.small

@@ -12,8 +12,8 @@ from tinyconv.kernels._jit import fast
 LANES = simd.LANES
 load, load_n, store_n, fma, splat, lower, higher, turn = (
     getattr(simd, name) for name in ("load", "load_n", "store_n", "fma", "splat", "lower", "higher", "turn"))
-NAMES = "zeros", "multiply", "multiply_panels", "multiply_ahead", "slide", "keep", "resume", "finish", "outer"
-zeros, multiply, multiply_panels, multiply_ahead, slide, keep, resume, finish, outer = (getattr(tile, name) for name in NAMES)
+NAMES = "zeros", "multiply_panels", "multiply_ahead", "slide", "keep", "resume", "finish", "outer"
+zeros, multiply_panels, multiply_ahead, slide, keep, resume, finish, outer = (getattr(tile, name) for name in NAMES)
 start, window, finish_strip, gradients = (getattr(strip, name) for name in ("start", "window", "finish_strip", "gradients"))
 
 
@@ -28,7 +28,7 @@ def lanes_kernel(x, w, y, n):
 
 def tile_kernel(A, rows, hop, zero, B, places, C, S, bias, n, residual, low, high):
     acc = zeros(3, 2)
-    acc = multiply(acc, 3, 2, A, rows, hop, hop, zero, 2, B, 0, 4)
+    acc = multiply_panels(acc, 3, 1, 2, 2, A, rows, hop, hop, zero, 2, B, 0, 0, 4)
     keep(acc, 3, 2, S, 0)
     finish(resume(3, 2, S, 0), 3, 2, C, places, 1, 1, n, bias, 2, C, residual, low, high)
     keep(slide(zeros(3, 2), 3, 2, 5, A, 2, B, LANES, 4), 3, 2, S, 12 * LANES)

@@ -14,7 +14,7 @@ STEPS = 4               # of k between two jumps back
 
 
 def multiply_rows(builder, acc, mr, pA, pI, q, hop, pZ, first, panels, K, ahead=None):
-    """The loop of `multiply` over panels (address, vectors) -> the sums; with every step a row from `ahead` on is asked for."""
+    """The loop of `multiply_panels` over panels (address, vectors) -> the sums; with every step a row from `ahead` on is asked for."""
     slots = [cgutils.alloca_once(builder, VECTOR) for _ in acc]
     for slot, value in zip(slots, acc):
         builder.store(value, slot)
@@ -42,19 +42,6 @@ def multiply_rows(builder, acc, mr, pA, pI, q, hop, pZ, first, panels, K, ahead=
     with cgutils.for_range(builder, builder.srem(K, I64(STEPS))) as loop:
         step(builder.add(builder.mul(together, I64(STEPS)), loop.index))
     return [builder.load(slot) for slot in slots]
-
-
-@instructions(tile.multiply)
-def _multiply(context, acc, MR, NV, A, rows, q, hop, zero, first, B, b, K):
-    index = types.intp
-    signature = acc(acc, MR, NV, A, rows, index, index, zero, index, B, index, index)
-
-    def emit(c, builder, s, v):
-        pA, pI, pZ, pB = (pointer(c, builder, s.args[i], v[i]) for i in (3, 4, 7, 9))
-        sums = multiply_rows(builder, cgutils.unpack_tuple(builder, v[0]), MR.literal_value, pA, pI, v[5], v[6], pZ, v[8],
-                             [(builder.gep(pB, [v[10]]), NV.literal_value)], v[11])
-        return c.make_tuple(builder, s.return_type, sums)
-    return signature, emit
 
 
 @instructions(tile.multiply_panels)

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from ._jit import exact, fast
 from .byte_tile import biases, finish_codes, keep_sums, slide
-from .planes import WIDTHS
+from .planes_scheme import WIDTHS
 from .simd import LANES, REGISTERS
 
 

@@ -32,7 +32,7 @@ from .indirect_scheme import BLOCK, WHOLE, cut, tile_rows
 from .simd import LANES
 from .tile import NR, PAIR
 
-LAYING = 5              # what laying down a panel costs, in rows multiplied with it
+LAYING = 5              # what laying down a panel costs, in rows multiplied with it (by trial)
 SEVERAL, LARGE = 2, 1 << 19     # blocks and bytes: so large a B read so often is packed once, as a convolution's
 
 

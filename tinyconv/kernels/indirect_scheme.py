@@ -21,7 +21,7 @@ from .tile import MR, NR, PAIR, TRIO
 
 DEEP = 128              # terms of a sum taken at once
 BLOCK = 9 * MR          # pixels in a task, at most
-LOADING = 8             # what a panel's weights cost a block when they come into the first cache, in pixels multiplied with them
+LOADING = 8             # what a panel's weights cost a block when they come into the first cache, in pixels multiplied with them (by trial)
 WHOLE = math.lcm(MR, PAIR, TRIO) if PAIR else MR       # pixels that are whole tiles of every kind
 FAR = 512               # rows so many numbers apart fall on the same few lines of the first cache: they are copied first, next to each other
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..formulas.geometry import Pool2dGeometry
 from . import integer_kernels as loops
-from . import layout, pool, select, threads
+from . import layout, pool, pool_windows, select, threads
 from .codes import code_array, code_dtype, limits, scale_of, zero_point_of
 
 
@@ -51,7 +51,7 @@ def qlinear_average_pool(x, x_scale, x_zero_point, y_scale, y_zero_point, geomet
     The divisor is the window's size in the padded image, where padding stands for 0, or in the image alone, as `avg_pool2d`. The int32 sum is
     exact. Cost: KH*KW additions a result. Errors: as `qlinear_global_average_pool`.
     """
-    return _means(x, *pool.mean_windows(_window(x, geometry), count_include_pad), x_scale, x_zero_point, y_scale, y_zero_point, dtype, q_min, q_max)
+    return _means(x, *pool_windows.mean_windows(_window(x, geometry), count_include_pad), x_scale, x_zero_point, y_scale, y_zero_point, dtype, q_min, q_max)
 
 
 def qlinear_global_average_pool(x, x_scale, x_zero_point, y_scale, y_zero_point, dtype=None, q_min=None, q_max=None):
@@ -65,4 +65,4 @@ def qlinear_global_average_pool(x, x_scale, x_zero_point, y_scale, y_zero_point,
     [[[[3]]]]
     """
     h, w = code_array("x", x, 4).shape[2:]
-    return _means(x, pool.adaptive_windows(h, 1), pool.adaptive_windows(w, 1), x_scale, x_zero_point, y_scale, y_zero_point, dtype, q_min, q_max)
+    return _means(x, pool_windows.adaptive_windows(h, 1), pool_windows.adaptive_windows(w, 1), x_scale, x_zero_point, y_scale, y_zero_point, dtype, q_min, q_max)

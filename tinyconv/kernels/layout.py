@@ -79,7 +79,7 @@ def room(shape, dtype=np.float32):
 
     A vector that lies across two lines is loaded and stored twice; NumPy's own arrays begin anywhere.
     """
-    memory = np.empty((math.prod(shape) if type(shape) is tuple else shape) + 64, dtype)
+    memory = np.empty((math.prod(shape) if isinstance(shape, tuple) else shape) + 64, dtype)
     return np.ndarray(shape, dtype, memory, -address(memory) % 64)
 
 

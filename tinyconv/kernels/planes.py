@@ -16,7 +16,7 @@ import numpy as np
 
 from . import layout, select, standing, threads
 from .planes_kernel import lay_out
-from .planes_scheme import WIDTHS, Tables, passes  # noqa: F401  `byte_planes` has the same widths
+from .planes_scheme import Tables, passes
 from .simd import LANES
 from .standing import OPEN
 

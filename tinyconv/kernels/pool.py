@@ -21,7 +21,7 @@ import numpy as np
 from ..formulas.geometry import GeometryError
 from . import layout, select, threads
 from .pool_kernels import fast_max, fast_max_grad, fast_mean, fast_mean_grad, plain_max, plain_max_grad, plain_mean, plain_mean_grad
-from .pool_windows import adaptive, adaptive_windows, fixed, mean_windows, seen_by  # noqa: F401  integer pooling has the same windows
+from .pool_windows import adaptive, fixed, seen_by
 
 
 def _never_empty(geometry):

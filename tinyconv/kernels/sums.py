@@ -21,8 +21,7 @@ def fast_totals(lo, hi, x, partial):
     slabs = partial.shape[0]
     for slab in range(lo, hi):
         s, first, last = partial[slab], slab * M // slabs, (slab + 1) * M // slabs
-        for c in range(C):
-            s[c] = 0
+        s[:] = 0
         for p in range(first, last):
             line = x[p]
             for c in range(C):

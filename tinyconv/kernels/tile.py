@@ -12,7 +12,7 @@ The rows of A need not be neighbours: `rows[q + i·hop]` says where row i begins
 of zeros. That one table makes the same tile serve 1x1 and KxK convolutions, strides, dilation, padding and groups, with no
 copied windows (Dukhan, "The indirect convolution algorithm", arXiv 1907.02129).
 
-Sums live in a tuple of vectors, which the compiler keeps in registers: `zeros`, then `multiply` as often as there are taps and blocks
+Sums live in a tuple of vectors, which the compiler keeps in registers: `zeros`, then `multiply_panels` as often as there are taps and blocks
 of channels, then `finish`, which adds bias and residual, clips and stores. MR and NV are literals: the loops over them
 are unrolled while the kernel is compiled; only the loop over k is in the machine code. Bound by: FMA.
 """
@@ -33,7 +33,9 @@ def zeros(MR, NV):
 
 
 def multiply(acc, MR, NV, A, rows, q, hop, zero, first, B, b, K):
-    """acc[i] += Σ_{k<K} A[rows[q+i·hop] + first + k] · B[b + k·NR : b + (k+1)·NR], NR = NV·LANES; rows < 0 read `zero` instead."""
+    """acc[i] += Σ_{k<K} A[rows[q+i·hop] + first + k] · B[b + k·NR : b + (k+1)·NR], NR = NV·LANES; rows < 0 read `zero` instead.
+
+    The meaning alone: kernels call it as `multiply_panels` of one panel."""
     NR = NV * LANES
     panel = B[b:b + K * NR].reshape(K, NR)                                                     # (K, NR)
     out = []

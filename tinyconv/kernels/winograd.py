@@ -30,8 +30,9 @@ from .winograd_steps import conv, conv_weight, error_bound, plain_rooms, turned,
 
 WORKING = 2**20         # bytes of V and S (or Z) of one task: half of the second cache
 BLOCK = 48              # tiles of a task, at most
-STREAM = 18             # what a panel of transformed filters costs a block on its way from memory, in tiles multiplied with it
-TILES = ((tile.PAIR, 2, 1.0), (8, 1, 1.15)) if tile.PAIR else ((4, 1, 1.0),)        # register tiles: rows, panels, time of a multiply-add
+STREAM = 18             # what a panel of transformed filters costs a block on its way from memory, in tiles multiplied with it (by trial)
+# register tiles: rows, panels, cost: instructions of a step of k, (vectors + rows + vectors·rows) for each multiply-add
+TILES = tuple((rows, panels, 1 + 1 / rows + 1 / (panels * tile.NV)) for rows, panels in (((tile.PAIR, 2), (8, 1)) if tile.PAIR else ((4, 1),)))
 ROUND = 2**23           # bytes of transformed filters at a time, where they are not kept: they stay in the last cache until they are used
 
 
