@@ -46,7 +46,7 @@ def emit_call(builder, name, result, arguments):
 def emit_splat(builder, x, kind=VECTOR):
     """x in every lane."""
     one = builder.insert_element(ir.Constant(kind, ir.Undefined), x, I32(0))
-    return builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(I32, LANES), [0] * LANES))
+    return builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(I32, kind.count), [0] * kind.count))
 
 
 def emit_load(builder, p, at):

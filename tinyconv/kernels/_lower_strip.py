@@ -1,10 +1,48 @@
-"""How the steps of the window tile (`strip`) become machine instructions: every loop over outputs and taps unrolled."""
+"""How the steps of the window tile (`strip`) become machine instructions: every loop over outputs and taps unrolled.
+
+A place is an address here, of a row of zeros for padding and 0 for an output that is not there.
+"""
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
 from . import strip
 from ._instructions import instructions
-from ._lower import I64, emit_fma, emit_load, emit_mask, emit_masked_load, emit_masked_store, emit_splat, emit_store, pointer, vector
+from ._lower import F32, I64, emit_fma, emit_load, emit_mask, emit_masked_load, emit_masked_store, emit_splat, emit_store, pointer, vector
+from .simd import LANES
+
+
+def emit_places(builder, out, numbers, table, count, otherwise):
+    """out[i] = address of numbers[table[i]], or `otherwise` where the table says -1, i < count: a vector of addresses at a time."""
+    wide = min(LANES // 2, count)
+    kind = ir.VectorType(I64, wide)
+    base, none, four, zero = (emit_splat(builder, value, kind) for value in (builder.ptrtoint(numbers, I64), otherwise, I64(2), I64(0)))
+    for i in sorted({*range(0, count - wide + 1, wide), count - wide}):                                # the last one may begin a little earlier
+        place = builder.load(builder.bitcast(builder.gep(table, [I64(i)]), kind.as_pointer()), align=8)
+        found = builder.select(builder.icmp_signed("<", place, zero), none, builder.add(base, builder.shl(place, four)))
+        builder.store(found, builder.bitcast(builder.gep(out, [I64(i)]), kind.as_pointer()), align=8)
+
+
+@instructions(strip.pixels)
+def _pixels(context, where, to, COUNT, x, table, q, at, zero):
+    index = types.intp
+
+    def emit(c, b, s, v):
+        pwhere, px, ptable, pzero = (pointer(c, b, s.args[i], v[i]) for i in (0, 3, 4, 7))
+        emit_places(b, b.gep(pwhere, [v[1]]), b.gep(px, [v[6]]), b.gep(ptable, [v[5]]), COUNT.literal_value, b.ptrtoint(pzero, I64))
+        return c.get_dummy_value()
+    return types.void(where, index, COUNT, x, table, index, index, zero), emit
+
+
+@instructions(strip.outputs)
+def _outputs(context, where, to, COUNT, y, table, q, at):
+    index = types.intp
+
+    def emit(c, b, s, v):
+        pwhere, py, ptable = (pointer(c, b, s.args[i], v[i]) for i in (0, 3, 4))
+        emit_places(b, b.gep(pwhere, [v[1]]), b.gep(py, [v[6]]), b.gep(ptable, [v[5]]), COUNT.literal_value, I64(0))
+        return c.get_dummy_value()
+    return types.void(where, index, COUNT, y, table, index, index), emit
 
 
 @instructions(strip.start)
@@ -16,11 +54,15 @@ def _start(context, COUNT, bias, at):
     return kind(COUNT, bias, types.intp), emit
 
 
-def emit_pixel(b, numbers, zero, table, at, c0, mask):
-    """The lanes of the mask (all, for None) of the pixel that table[at] says, from channel c0 on; zeros where it says -1."""
-    place = b.load(b.gep(table, [at]))
-    start = b.select(b.icmp_signed("<", place, I64(0)), zero, b.gep(numbers, [b.add(place, c0)]))
-    return emit_load(b, start, I64(0)) if mask is None else emit_masked_load(b, start, I64(0), mask)
+def place_at(b, where, to, i):
+    """The i-th address from where[to] on."""
+    return b.load(b.gep(where, [b.add(to, I64(i))]))
+
+
+def emit_pixel(builder, place, c0, mask):
+    """The lanes of the mask (all, for None) of the pixel at that address, from channel c0 on."""
+    start = builder.inttoptr(place, F32.as_pointer())
+    return emit_load(builder, start, c0) if mask is None else emit_masked_load(builder, start, c0, mask)
 
 
 def lanes(b, WHOLE, n):
@@ -29,62 +71,73 @@ def lanes(b, WHOLE, n):
 
 
 @instructions(strip.window)
-def _window(context, acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, x, table, q, zero, c0, w, wat, pitch, WHOLE, n):
+def _window(context, acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, where, to, x, c0, w, at, WHOLE, n):
     rows, cols, k, step, top, bottom, left, right = (t.literal_value for t in (ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT))
     index, wide = types.intp, (cols - 1) * step + k
-    terms = [(a, b, r * cols + j, (a - r * step) * k + b - j * step)                               # pixel (a, b), sum, weight
+    terms = [(a * wide + b, r * cols + j, (a - r * step) * k + b - j * step)                       # pixel, sum, weight
              for a in range(top, bottom) for b in range(left, right) for r in range(rows) for j in range(cols)
              if 0 <= a - r * step < k and 0 <= b - j * step < k]
 
     def emit(context, b, s, v):
-        px, ptable, pzero, pw = (pointer(context, b, s.args[i], v[i]) for i in (9, 10, 12, 14))
-        q, c0, wat, pitch, mask = v[11], v[13], v[15], v[16], lanes(b, WHOLE, v[18])
-        weights = {t: emit_load(b, pw, b.add(wat, b.mul(pitch, I64(t)))) for t in sorted({t for *_, t in terms})}
-        sums, pixels = cgutils.unpack_tuple(b, v[0]), {}
-        for down, along, i, t in terms:
-            if (down, along) not in pixels:
-                pixels[down, along] = emit_pixel(b, px, pzero, ptable, b.add(q, I64(down * wide + along)), c0, mask)
-            sums[i] = emit_fma(b, pixels[down, along], weights[t], sums[i])
+        pwhere, pw = (pointer(context, b, s.args[i], v[i]) for i in (9, 13))
+        to, c0, at, mask = v[10], v[12], v[14], lanes(b, WHOLE, v[16])
+        sums, pixels, weights = cgutils.unpack_tuple(b, v[0]), {}, {}
+        for q, i, t in terms:
+            if q not in pixels:
+                pixels[q] = emit_pixel(b, place_at(b, pwhere, to, q), c0, mask)
+            if t not in weights:                                                                   # not before it is needed: few registers are left
+                weights[t] = emit_load(b, pw, b.add(at, I64(t * LANES)))
+            sums[i] = emit_fma(b, pixels[q], weights[t], sums[i])
         return context.make_tuple(b, s.return_type, sums)
-    return acc(acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, x, table, index, zero, index, w, index, index, WHOLE, index), emit
+    return acc(acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, where, index, x, index, w, index, WHOLE, index), emit
 
 
 @instructions(strip.finish_strip)
-def _finish_strip(context, acc, COUNT, y, places, p, c0, low, high, WHOLE, n):
+def _finish_strip(context, acc, where, to, y, c0, low, high, WHOLE, n):
     index, number = types.intp, types.float32
 
     def emit(c, b, s, v):
-        py, pplaces, c0 = pointer(c, b, s.args[2], v[2]), pointer(c, b, s.args[3], v[3]), v[5]
-        low, high, mask = emit_splat(b, v[6]), emit_splat(b, v[7]), lanes(b, WHOLE, v[9])
-        for j, total in enumerate(cgutils.unpack_tuple(b, v[0])):
-            place = b.load(b.gep(pplaces, [b.add(v[4], I64(j))]))
-            with b.if_then(b.icmp_signed(">=", place, I64(0)), likely=True):
-                total = b.select(b.fcmp_ordered("<", total, low), low, total)
-                total = b.select(b.fcmp_ordered(">", total, high), high, total)
-                if mask is None:
-                    emit_store(b, py, b.add(place, c0), total)
-                else:
-                    emit_masked_store(b, py, b.add(place, c0), mask, total)
+        sums, pwhere = cgutils.unpack_tuple(b, v[0]), pointer(c, b, s.args[1], v[1])
+        to, c0, low, high, mask = v[2], v[4], emit_splat(b, v[5]), emit_splat(b, v[6]), lanes(b, WHOLE, v[8])
+
+        def put(total, place):
+            total = b.select(b.fcmp_ordered("<", total, low), low, total)
+            total = b.select(b.fcmp_ordered(">", total, high), high, total)
+            out = b.inttoptr(place, F32.as_pointer())
+            if mask is None:
+                emit_store(b, out, c0, total)
+            else:
+                emit_masked_store(b, out, c0, mask, total)
+
+        last = place_at(b, pwhere, to, len(sums) - 1)
+        with b.if_else(b.icmp_signed("!=", last, I64(0)), likely=True) as (whole, part):               # the last one is there: all are
+            with whole:
+                for i, total in enumerate(sums):
+                    put(total, place_at(b, pwhere, to, i))
+            with part:
+                for i, total in enumerate(sums):
+                    place = place_at(b, pwhere, to, i)
+                    with b.if_then(b.icmp_signed("!=", place, I64(0))):
+                        put(total, place)
         return c.get_dummy_value()
-    return types.void(acc, COUNT, y, places, index, index, number, number, WHOLE, index), emit
+    return types.void(acc, where, index, y, index, number, number, WHOLE, index), emit
 
 
 @instructions(strip.gradients)
-def _gradients(context, acc, COLS, K, S, x, table, q, zero, c0, dy, places, p, d0, WHOLE, n):
-    index, (cols, k, step) = types.intp, (t.literal_value for t in (COLS, K, S))
+def _gradients(context, acc, COLS, K, S, where, to, x, dy, c0, WHOLE, n):
+    cols, k, step = (t.literal_value for t in (COLS, K, S))
     wide = (cols - 1) * step + k
 
     def emit(context, b, s, v):
-        px, ptable, pzero, pd, pplaces = (pointer(context, b, s.args[i], v[i]) for i in (4, 5, 7, 9, 10))
-        q, c0, p, d0, mask = v[6], v[8], v[11], v[12], lanes(b, WHOLE, v[14])
-        slopes = [emit_pixel(b, pd, pzero, pplaces, b.add(p, I64(j)), d0, mask) for j in range(cols)]
+        pwhere, to, c0, mask = pointer(context, b, s.args[4], v[4]), v[5], v[8], lanes(b, WHOLE, v[10])
         sums = cgutils.unpack_tuple(b, v[0])
+        slopes = [emit_pixel(b, place_at(b, pwhere, to, k * wide + j), c0, mask) for j in range(cols)]
         for u in range(k):
             for right in range(wide):
-                numbers = emit_pixel(b, px, pzero, ptable, b.add(q, I64(u * wide + right)), c0, mask)
+                numbers = emit_pixel(b, place_at(b, pwhere, to, u * wide + right), c0, mask)
                 for j in range(cols):
                     if 0 <= right - j * step < k:
                         slot = u * k + right - j * step
                         sums[slot] = emit_fma(b, numbers, slopes[j], sums[slot])
         return context.make_tuple(b, s.return_type, sums)
-    return acc(acc, COLS, K, S, x, table, index, zero, index, dy, places, index, index, WHOLE, index), emit
+    return acc(acc, COLS, K, S, where, types.intp, x, dy, types.intp, WHOLE, types.intp), emit

@@ -80,7 +80,7 @@ def workspace_bytes(geometry, direction="forward", dtype=np.float32):
     if not select.is_fast(dtype):
         return 0
     if direction == "grad_weight":
-        return 4 * math.prod(planes.weight_scheme(g, count).room)
+        return 4 * planes.weight_scheme(g, count).room
     return 4 * max(scheme.room for scheme in planes.schemes(g, direction, count))
 
 

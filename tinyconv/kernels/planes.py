@@ -10,6 +10,7 @@ Which tiles there are, and where their pixels lie, is told by tables that depend
 weights and arguments for a pass and runs it.
 Cost: N C OH OW KH KW multiply-adds. Bound by: see `planes_kernel`.
 """
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -34,7 +35,7 @@ class Scheme:
 
     def __init__(self, p, n, x_plane, y_plane, window, c, count):
         origin, grid, step, out_step, (us, vs), rows, columns = p
-        self.room, self.window, self.whole = (len(us) * len(vs) + 2) * whole(c), window[0] * window[1], whole(c)
+        self.weights, self.window = (len(us) * len(vs) + 1) * whole(c), window[0] * window[1]
         self.none = (slice(None), slice(origin[0], None, out_step[0]), slice(origin[1], None, out_step[1])) if not (us and vs) else None
         if self.none:
             self.room = 0
@@ -45,25 +46,28 @@ class Scheme:
         self.work = n * grid[0] * grid[1] * c * len(us) * len(vs) // 8
         pieces = self.pieces = max(1, min(threads.pieces(self.work, count), -(-n // together) * bands))
         self.taps = np.array([u * window[1] + v for u in us for v in vs], np.int64)                 # in this order, of w's KH·KW
-        self.rows = np.full(-(-self.window // LANES) * LANES, len(self.taps) * self.whole, np.int64)
-        self.rows[self.taps] = np.arange(len(self.taps)) * self.whole
-        self.kernel = tables.kernels[0]
-        self.rest = (np.zeros(LANES, np.float32), *tables.tables, *tables.kinds, tables.blocks, pieces, together, n, c, *x_plane,
+        self.rows = np.full(-(-self.window // LANES) * LANES, len(self.taps) * LANES, np.int64)
+        self.rows[self.taps] = np.arange(len(self.taps)) * LANES
+        self.kernel, self.notes = tables.kernels[0], (pieces, tables.notes)
+        self.room = self.weights + 2 * pieces * tables.notes
+        self.zero = np.zeros(whole(c), np.float32)
+        self.rest = (*tables.tables, *tables.kinds, tables.blocks, pieces, together, n, c, *x_plane,
                      *tables.first, *step, *y_plane, *origin, *out_step)
 
     def ready(self, w, bias):
-        """(weights, bias) laid out in whole vectors, or None if w (F·KH·KW, flat) is not finite: then padding may not be multiplied by it."""
+        """Weights and bias laid out in whole vectors, and room for notes; or None if w (F·KH·KW, flat) is not finite: then padding may not be multiplied by it."""
         if self.none:
             return NONE, NONE
         room = select.scratch(self.room)
-        packed, offsets = room[self.whole:], room[:self.whole]
-        bad = lay_out(w, self.window, self.taps, self.rows, self.whole, NONE if bias is None else bias, packed, offsets)
-        return (packed, offsets) if bad == 0 else None
+        packed, notes = room[:self.weights], room[self.weights:].view(np.int64).reshape(self.notes)
+        bad = lay_out(w, self.window, self.taps, self.rows, NONE if bias is None else bias, packed)
+        return (packed, notes) if bad == 0 else None
 
     def standing(self, memory, g):
         """The pass with all of this laid down: `standing.convolution`."""
-        places = {"x": 0, "low": 3, "high": 4, "y": 5}
-        arguments = memory[0], *memory, *OPEN, memory[0], *self.rest
+        places = {"x": 0, "low": 2, "high": 3, "y": 4}
+        packed, notes = memory
+        arguments = packed, packed, *OPEN, packed, self.zero, notes, *self.rest
         return standing.convolution(self.kernel, self.pieces, arguments, places, (g.n, g.h, g.w, g.c), (g.n, g.oh, g.ow, g.f), self.work)
 
     def run(self, memory, x, y, low=-np.inf, high=np.inf):
@@ -72,7 +76,8 @@ class Scheme:
             y[self.none] = 0
             return
         low, high = OPEN if low == -np.inf and high == np.inf else (np.float32(low), np.float32(high))
-        threads.run(self.kernel, self.pieces, x.reshape(-1), *memory, low, high, y.reshape(-1), *self.rest, work=self.work)
+        packed, notes = memory
+        threads.run(self.kernel, self.pieces, x.reshape(-1), packed, low, high, y.reshape(-1), self.zero, notes, *self.rest, work=self.work)
 
 
 @lru_cache(maxsize=4096)
@@ -108,15 +113,17 @@ class WeightScheme:
         p, = passes(g, "forward")
         tables = Tables(p, (g.h, g.w), (g.oh, g.ow), g.f, line=True)
         pieces = self.pieces = max(1, min(count, g.n * g.oh))
-        self.room = pieces, whole(g.f) * g.kh * g.kw
+        self.slabs, self.notes = (pieces, whole(g.f) * g.kh * g.kw), (pieces, tables.notes)
+        self.room, self.zero = math.prod(self.slabs) + 2 * math.prod(self.notes), np.zeros(whole(g.f), np.float32)
         self.kernel = tables.kernels[1]
-        self.rest = (np.zeros(LANES, np.float32), *tables.tables, *tables.kinds, tables.blocks, pieces, g.n, g.f, g.h, g.w,
+        self.rest = (*tables.tables, *tables.kinds, tables.blocks, pieces, g.n, g.f, g.h, g.w,
                      *tables.first, g.sh, g.sw, g.oh, g.ow)
 
     def run(self, dy, x):
         """dy (N,OH,OW,F), x (N,H,W,F) -> the threads' sums (pieces, C-vectors, taps, LANES)."""
-        slabs = select.scratch(self.room)
-        threads.run(self.kernel, self.pieces, x.reshape(-1), dy.reshape(-1), slabs, *self.rest, work=dy.size * slabs.shape[1] // dy.shape[3] // 8)
+        room, size = select.scratch(self.room), math.prod(self.slabs)
+        slabs, notes = room[:size].reshape(self.slabs), room[size:].view(np.int64).reshape(self.notes)
+        threads.run(self.kernel, self.pieces, x.reshape(-1), dy.reshape(-1), slabs, self.zero, notes, *self.rest, work=dy.size * slabs.shape[1] // dy.shape[3] // 8)
         return slabs
 
 

@@ -10,30 +10,31 @@ import numpy as np
 
 from ._jit import fast, unrolled
 from .simd import LANES, turn
-from .strip import finish_strip, gradients, start, window
+from .strip import finish_strip, gradients, outputs, pixels, start, window
 from .tile import keep, resume
 
 
 @fast
-def lay_out(w, window, taps, rows, whole, bias, packed, offsets):
-    """packed[t·whole + f] = w[f·window + taps[t]] and offsets[f] = bias[f] (0 without), zeros behind the last filter -> 0, or NaN
-    unless all of w is finite.
+def lay_out(w, window, taps, rows, bias, packed):
+    """For every vector of channels its taps, a row of LANES each, and a row of bias (0 without); -> 0, or NaN unless all of w is finite.
 
-    LANES filters are turned at a time: number k of their windows goes to packed[rows[k] …], behind the last tap if no tap wants it.
+        packed[(v·(taps + 1) + t)·LANES + lane] = w[f·window + taps[t]],    f = min(v·LANES, F - LANES) + lane, zeros behind the last filter
+
+    LANES filters are turned at a time: number k of their windows becomes row rows[k]; what no tap wants goes to the row of the bias, which is
+    written last.
     """
-    c, bad = w.size // window, np.float32(0)
-    turned = max(0, (w.size - rows.size) // window + 1) // LANES * LANES
-    for f in range(0, turned, LANES):
-        for k in range(0, rows.size, LANES):
-            turn(w, f * window + k, window, packed, rows, k, f)
-    for t in range(taps.size):
-        row = packed[t * whole:(t + 1) * whole]
-        for f in range(turned, c):
-            row[f] = w[f * window + taps[t]]
-        for f in range(c, whole):
-            row[f] = 0
-    for f in range(whole):
-        offsets[f] = bias[f] if f < bias.size else np.float32(0)
+    c, row, bad = w.size // window, (taps.size + 1) * LANES, np.float32(0)
+    for v in range((c + LANES - 1) // LANES):
+        first, at = max(0, min(v * LANES, c - LANES)), v * row
+        if (first + LANES - 1) * window + rows.size <= w.size:
+            for k in range(0, rows.size, LANES):
+                turn(w, first * window + k, window, packed, rows, k, at)
+        else:
+            for t in range(taps.size):
+                for lane in range(LANES):
+                    packed[at + t * LANES + lane] = w[(first + lane) * window + taps[t]] if first + lane < c else np.float32(0)
+        for lane in range(LANES):
+            packed[at + row - LANES + lane] = bias[first + lane] if first + lane < bias.size else np.float32(0)
     for i in range(w.size):
         bad += w[i] * np.float32(0)
     return bad
@@ -43,37 +44,42 @@ def lay_out(w, window, taps, rows, whole, bias, packed, offsets):
 def build(K, S, ROWS, COLS, TOP, BOTTOM, LEFT, RIGHT, WHOLE):
     """The two kernels for K x K taps together at stride S and tiles of ROWS x COLS outputs, of whose pixels those of rows TOP … BOTTOM-1 and
     columns LEFT … RIGHT-1 may lie in the picture; WHOLE for at least LANES channels. Compiled on first use."""
-    COUNT, DOWN, WIDE = ROWS * COLS, (ROWS - 1) * S + K, (COLS - 1) * S + K
+    COUNT, SEEN, LINE = ROWS * COLS, ((ROWS - 1) * S + K) * ((COLS - 1) * S + K), K * ((COLS - 1) * S + K)
 
     @unrolled
-    def convolve(lo, hi, x, w, bias, low, high, y, zero, tables, places, kinds_h, kinds_w, blocks, pieces, together, n, c, h, wide,
+    def convolve(lo, hi, x, w, low, high, y, zero, notes, tables, places, kinds_h, kinds_w, blocks, pieces, together, n, c, h, wide,
                  first_h, first_w, step_h, step_w, out_h, out_w, a, b, out_step_h, out_step_w):
-        """Tasks: pieces. x (N,H,W,C), w (taps, C in whole vectors), bias in whole vectors, y (N,OH,OW,C), all flat."""
-        pitch, bands = bias.size, kinds_h.size
+        """Tasks: pieces. x (N,H,W,C), w (C-vectors, taps and a bias, LANES), y (N,OH,OW,C), all flat; zero: C of them; notes: room for the places of
+        a tile's pixels and outputs, a row for each piece."""
+        bands, bias = kinds_h.size, blocks * K * K * LANES
         units = (n + together - 1) // together * bands
         for piece in range(lo, hi):
+            where = notes[piece]
             for unit in range(piece * units // pieces, (piece + 1) * units // pieces):
                 image, band = unit // bands * together, unit % bands
                 for tile in range(kinds_w.size):
                     kind = kinds_h[band] + kinds_w[tile]
-                    at_x = ((band * ROWS * step_h + first_h) * wide + tile * COLS * step_w + first_w) * c
-                    at_y = ((a + band * ROWS * out_step_h) * out_w + b + tile * COLS * out_step_w) * c
+                    at_x = ((image * h + band * ROWS * step_h + first_h) * wide + tile * COLS * step_w + first_w) * c
+                    at_y = ((image * out_h + a + band * ROWS * out_step_h) * out_w + b + tile * COLS * out_step_w) * c
+                    outputs(where, 0, COUNT, y, places, kind * COUNT, at_y)
+                    for t in range(blocks):
+                        pixels(where, COUNT + t * SEEN, SEEN, x, tables, (kind * blocks + t) * SEEN, at_x, zero)
                     for first in range(0, c, LANES):
-                        c0 = min(first, c - LANES) if WHOLE else first                # the last vector begins a little earlier
-                        for i in range(image, min(n, image + together)):
-                            acc = start(COUNT, bias, c0)
+                        c0 = min(first, c - LANES) if WHOLE else first            # the last vector begins a little earlier
+                        at = first * (blocks * K * K + 1)
+                        for i in range(min(n - image, together)):
+                            acc = start(COUNT, w, at + bias)
                             for t in range(blocks):
-                                acc = window(acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, x, tables, (kind * blocks + t) * DOWN * WIDE,
-                                             zero, at_x + i * h * wide * c + c0, w, t * K * K * pitch + c0, pitch, WHOLE, c - c0)
-                            to = at_y + i * out_h * out_w * c + c0
-                            finish_strip(acc, COUNT, y, places, kind * COUNT, to, low, high, WHOLE, c - c0)
+                                acc = window(acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, where, COUNT + t * SEEN, x, i * h * wide * c + c0,
+                                             w, at + t * K * K * LANES, WHOLE, c - c0)
+                            finish_strip(acc, where, 0, y, i * out_h * out_w * c + c0, low, high, WHOLE, c - c0)
 
     @unrolled
-    def weight_grad(lo, hi, x, dy, slabs, zero, tables, places, kinds_h, kinds_w, blocks, pieces, n, c, h, wide, first_h, first_w, step_h, step_w,
-                    oh, ow):
+    def weight_grad(lo, hi, x, dy, slabs, zero, notes, tables, places, kinds_h, kinds_w, blocks, pieces, n, c, h, wide, first_h, first_w, step_h,
+                    step_w, oh, ow):
         """Tasks: pieces, each a range of rows of dy and a slab (C-vectors, blocks of taps, K·K, LANES) of sums of its own. ROWS is 1."""
         for piece in range(lo, hi):
-            slab = slabs[piece]
+            slab, where = slabs[piece], notes[piece]
             for i in range(slab.size):
                 slab[i] = 0
             for line in range(piece * n * oh // pieces, (piece + 1) * n * oh // pieces):
@@ -81,12 +87,11 @@ def build(K, S, ROWS, COLS, TOP, BOTTOM, LEFT, RIGHT, WHOLE):
                 for tile in range(kinds_w.size):
                     kind = kinds_h[row] + kinds_w[tile]
                     at_x = ((image * h + row * step_h + first_h) * wide + tile * COLS * step_w + first_w) * c
-                    at_y = (line * ow + tile * COLS) * c
-                    for first in range(0, c, LANES):
-                        c0 = min(first, c - LANES) if WHOLE else first
-                        for t in range(blocks):
-                            at = (first // LANES * blocks + t) * K * K * LANES
-                            acc = gradients(resume(K, K, slab, at), COLS, K, S, x, tables, (kind * blocks + t) * K * WIDE, zero, at_x + c0,
-                                            dy, places, kind * COLS, at_y + c0, WHOLE, c - c0)
+                    pixels(where, LINE, COLS, dy, places, kind * COLS, (line * ow + tile * COLS) * c, zero)
+                    for t in range(blocks):
+                        pixels(where, 0, LINE, x, tables, (kind * blocks + t) * LINE, at_x, zero)
+                        for first in range(0, c, LANES):
+                            c0, at = min(first, c - LANES) if WHOLE else first, (first // LANES * blocks + t) * K * K * LANES
+                            acc = gradients(resume(K, K, slab, at), COLS, K, S, where, 0, x, dy, c0, WHOLE, c - c0)
                             keep(acc, K, K, slab, at)
     return convolve, weight_grad
