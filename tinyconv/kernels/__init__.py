@@ -42,6 +42,9 @@ __all__ = [
 ]
 
 
+FLOAT32 = np.dtype(np.float32)
+
+
 def __getattr__(name):
     if name == "integer":
         return import_module(f"{__name__}.integer")
@@ -55,6 +58,11 @@ def _page(name):
 
 def _floats(**arrays):
     """Refuse anything but NumPy arrays of one floating dtype, float32 or float64; None is an argument left out."""
+    for array in arrays.values():
+        if array is not None and (type(array) is not np.ndarray or array.dtype is not FLOAT32):
+            break
+    else:
+        return                                                          # float32 arrays, as nearly always
     first = None
     for name, array in arrays.items():
         if array is None:
@@ -169,10 +177,11 @@ def matmul(a, b, transpose_a=False, transpose_b=False):
     [[1.0, 3.0], [2.0, 4.0]]
     """
     _floats(a=a, b=b)
-    for name, array in (("a", a), ("b", b)):
-        if array.ndim != 2 or 0 in array.shape:
-            raise ValueError(f"{name} must be a matrix that is not empty, not of shape {array.shape}")
-    inner_a, inner_b = a.shape[0 if transpose_a else 1], b.shape[1 if transpose_b else 0]
+    shape_a, shape_b = a.shape, b.shape
+    for name, shape in (("a", shape_a), ("b", shape_b)):
+        if len(shape) != 2 or 0 in shape:
+            raise ValueError(f"{name} must be a matrix that is not empty, not of shape {shape}")
+    inner_a, inner_b = shape_a[0 if transpose_a else 1], shape_b[1 if transpose_b else 0]
     if inner_a != inner_b:
         raise ValueError(f"inner lengths differ: a {a.shape} gives {inner_a}, b {b.shape} gives {inner_b} "
                          f"(transpose_a={transpose_a}, transpose_b={transpose_b})")

@@ -15,8 +15,8 @@ from ._jit import fast
 from ._launch import ARGUMENTS, I64, address_of, call, entry_of, share
 from ._launch import ENTRY as BOX_ENTRY
 
-CHANGING = ("x", "R", "residual", "low", "high", "y")
-HEAD, ENTRY, TASKS, ALIGN, FIRST = 9, 0, 1, 2, 3        # FIRST: one integer for each of CHANGING, 0 if the kernel has no such argument
+CHANGING = ("x", "R", "residual", "low", "high", "y", "tables", "floats")
+HEAD, ENTRY, TASKS, ALIGN, FIRST = 11, 0, 1, 2, 3       # FIRST: one integer for each of CHANGING, 0 if the kernel has no such argument
 NUMBERS, DATA, LENGTH = 2, 4, 5                 # integers before a flat array's count of numbers, address and length, as compiled code knows it
 
 
@@ -73,6 +73,15 @@ def change(block, R, residual, low, high):
 
 
 @fast
+def change_factor(block, b, room):
+    """Put in what a product has beside x and y: its second matrix, and its scratch, which it sees as integers and as floats."""
+    here = address(block)
+    put(here + block[FIRST + 1] + 8 * DATA, address(b))
+    put(here + block[FIRST + 6] + 8 * DATA, address(room))
+    put(here + block[FIRST + 7] + 8 * DATA, address(room))
+
+
+@fast
 def put_in(block, x, memory):
     """x and y, which begins at a line of `memory` -> the byte of `memory` where that is."""
     here, start = address(block), address(memory)
@@ -121,12 +130,13 @@ def starter(kernel, block, arguments, work):
     most, shares = (1, 1) if work < threads.SMALL else (min(int(block[TASKS]), threads.MOST), threads.SHARES if work >= threads.LONG else 1)
 
     def start(x, memory):
-        if most == 1 or threads.get_num_threads() == 1:
+        pool = threads.pool()
+        count = pool.count
+        if most == 1 or count == 1:
             first = alone(block, x, memory)
         else:
-            pool = threads.pool()
             with pool.lock:
-                first = shared(block, x, memory, pool.ready(), min(most, shares * pool.count))
+                first = shared(block, x, memory, pool.ready(), most if most < shares * count else shares * count)
         if first < 0:
             raise RuntimeError(f"kernel {kernel.__name__} failed with status {-1 - first}")
         return first

@@ -25,7 +25,7 @@ from functools import lru_cache
 import numpy as np
 
 from ..formulas.geometry import conv2d_geometry
-from . import indirect, layout, outer_products, select, threads
+from . import indirect, layout, outer_products, select, standing, threads
 from ._jit import plain
 from .gemm_kernel import TERMS, multiply
 from .indirect_scheme import BLOCK, WHOLE, cut, tile_rows
@@ -70,6 +70,21 @@ def _often(m, k, n):
     return m > SEVERAL * BLOCK and 4 * k * n > LARGE
 
 
+@lru_cache(maxsize=4096)
+def _standing(m, k, n, turned, count):
+    """run(a (M,K), b) -> c (M,N), b (K,N) or, if turned, (N,K): the kernel with all that shapes tell laid down once."""
+    pieces, work, room, constants, numbers = _scheme(m, k, n, count)
+    numbers = (*numbers, int(turned), m, k, n)
+    if hasattr(multiply, "overloads"):
+        return standing.product(multiply, pieces, constants, numbers, m, k, n, room, work)
+
+    def run(a, b):
+        c, scratch = layout.room((m, n)), select.scratch(room, np.int64)
+        threads.run(multiply, pieces, a.reshape(-1), b.reshape(-1), c.reshape(-1), *constants, scratch, scratch.view(np.float32), *numbers)
+        return c
+    return run
+
+
 def workspace_bytes(m, k, n, transpose_a=False, transpose_b=False):
     """Scratch of the fast `matmul` in bytes: for each piece of the work a piece of B, a table and unfinished sums, or all of B packed; with A transposed
     a C for each thread."""
@@ -89,7 +104,7 @@ def matmul(a, b, transpose_a=False, transpose_b=False):
     """
     if transpose_a and transpose_b:
         b, transpose_b = np.ascontiguousarray(b.T), False
-    a, b = layout.writable(a), layout.writable(b)
+    a, b = (x if x.flags.carray else layout.writable(x) for x in (a, b))
     m, k = a.shape[::-1] if transpose_a else a.shape
     n = b.shape[0] if transpose_b else b.shape[1]
     if not select.is_fast(a.dtype):
@@ -101,8 +116,4 @@ def matmul(a, b, transpose_a=False, transpose_b=False):
     if _often(m, k, n):
         return (indirect.Forward(b, None, _as_convolution(m, k, n))(a) if transpose_b else
                 indirect.grad_input(a, b, _as_convolution(m, n, k))).reshape(m, n)
-    pieces, work, shape, constants, numbers = _scheme(m, k, n, threads.get_num_threads())
-    c, room = layout.room((m, n)), select.scratch(shape, np.int64)
-    threads.run(multiply, pieces, a.reshape(-1), b.reshape(-1), c.reshape(-1), *constants, room, room.view(np.float32), *numbers, int(transpose_b),
-                m, k, n, work=work)
-    return c
+    return _standing(m, k, n, bool(transpose_b), threads.get_num_threads())(a, b)

@@ -118,8 +118,9 @@ class Scheme:
         self.sizes = groups * panels * len(taps) * depth * NR, pieces * tall * NR * several, pieces * block * (c + LANES) * lift
         self.panels = groups * panels
         self.rooms = ((sum(self.sizes), np.float32), ((pieces, (len(taps) + 1) * tall), np.int64))
-        self.straight, where = step_f == 1, (np.array(terms, np.int64), np.array(taps, np.int64))
-        self.packing = (groups, fg, step_g, *where) if self.straight else (groups, fg, step_g, step_f, *where, filter_rows(terms, taps))
+        straight, where = step_f == 1, (np.array(terms, np.int64), np.array(taps, np.int64))
+        self.packers = (pack_straight, groups * -(-depth // LANES)) if straight else (pack_panels, self.panels)
+        self.packing = (groups, fg, step_g, *where) if straight else (groups, fg, step_g, step_f, *where, filter_rows(terms, taps))
         rows, columns = (np.array(o, np.int64) for o in offsets)
         self.rest = (np.zeros(depth, np.float32), pieces, block, tall, int(alike), DEEP, lift, splits, groups, c, depth, f, n, *grid, *step, rows, columns,
                      (rows * wide + columns) * c, h, wide, oh, ow, *origin, *out_step)
@@ -128,7 +129,7 @@ class Scheme:
         """The scratch: w (flat, C-order) packed, tables, partial sums, room for copied rows. None if w is not finite where padding is multiplied by it."""
         (floats, tables), (a, b, c), strange = (select.scratch(shape, kind) for shape, kind in self.rooms), self.sizes, np.zeros(1, np.int64)
         packed = floats[:a].reshape(self.panels, -1)
-        threads.run(pack_straight if self.straight else pack_panels, self.panels, w, packed, strange, *self.packing, work=a)
+        threads.run(*self.packers, w, packed, strange, *self.packing, work=a)
         if strange[0] and self.padded:
             return None
         return floats[:a], tables, floats[a:a + b].reshape(self.pieces, -1), floats[a + b:a + b + c].reshape(self.pieces, -1)

@@ -12,6 +12,7 @@ import numpy as np
 
 
 SMALL = 2048            # numbers: about a tenth of a microsecond to write
+_addressof, _from_buffer, _empty, _ndarray = ctypes.addressof, ctypes.c_char.from_buffer, np.empty, np.ndarray        # found once: `room` is called for each result
 
 
 def _lies_as(x, order):
@@ -71,7 +72,7 @@ def shaped(y):
 
 def address(x):
     """Where in memory the first number of a writable C-contiguous array lies."""
-    return ctypes.addressof(ctypes.c_char.from_buffer(x))
+    return _addressof(_from_buffer(x))
 
 
 def room(shape, dtype=np.float32):
@@ -79,8 +80,8 @@ def room(shape, dtype=np.float32):
 
     A vector that lies across two lines is loaded and stored twice; NumPy's own arrays begin anywhere.
     """
-    memory = np.empty((math.prod(shape) if isinstance(shape, tuple) else shape) + 64, dtype)
-    return np.ndarray(shape, dtype, memory, -address(memory) % 64)
+    memory = _empty((math.prod(shape) if type(shape) is tuple else shape) + 64, dtype)
+    return _ndarray(shape, dtype, memory, -_addressof(_from_buffer(memory)) % 64)
 
 
 def result(shape):

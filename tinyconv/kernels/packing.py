@@ -55,18 +55,28 @@ def pack_panels(lo, hi, w, packed, strange, groups, fg, step_g, step_f, terms, t
 
 @fast
 def pack_straight(lo, hi, w, packed, strange, groups, fg, step_g, terms, taps):
-    """`pack_panels` where the filters are the neighbours (step_f = 1): row after row of w, a piece of each to every panel. A panel by itself would
-    take a line or two from each row, and rows that lie apart are pages that lie apart."""
+    """`pack_panels` where the filters are the neighbours (step_f = 1). Tasks: LANES terms of each group, a line or two of each of whose rows go to
+    every panel in turn: so few rows are read straight on. A panel by itself would go through all rows, and rows that lie apart are pages that lie apart."""
     panels, depth, total = packed.shape[0] // groups, terms.size, np.float32(0)
-    for t in range(taps.size):
-        for k in range(depth):
-            for task in range(lo, hi):
-                count = min(NR, fg - task % panels * NR)
-                width, source = NR if count > LANES else LANES, task // panels * step_g + task % panels * NR + terms[k] + taps[t]
-                row, line = packed[task, (t * depth + k) * width:(t * depth + k + 1) * width], w[source:source + count]
-                for j in range(0, width, LANES):
-                    store(row, j, load(line, j) if j + LANES <= count else load_n(line, j, count - j))
-                for j in range(count):
+    blocks = (depth + LANES - 1) // LANES
+    for task in range(lo, hi):
+        g, first = task // blocks, task % blocks * LANES
+        last = min(depth, first + LANES)
+        for t in range(taps.size):
+            for p in range(panels):
+                target, start, count = packed[g * panels + p], g * step_g + p * NR + taps[t], min(NR, fg - p * NR)
+                if count == NR:
+                    for k in range(first, last):
+                        for j in range(0, NR, LANES):
+                            store(target, (t * depth + k) * NR + j, load(w, start + terms[k] + j))
+                    continue
+                width = NR if count > LANES else LANES
+                for k in range(first, last):
+                    for j in range(0, width, LANES):
+                        store(target, (t * depth + k) * width + j, load_n(w, start + terms[k] + j, count - j))
+            for k in range(first, last):
+                line = w[g * step_g + terms[k] + taps[t]:g * step_g + terms[k] + taps[t] + fg]
+                for j in range(fg):
                     total += line[j] * np.float32(0)
     if total != 0:
         strange[0] = 1

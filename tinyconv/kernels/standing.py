@@ -4,14 +4,15 @@
 
 Handing forty arguments from Python to compiled code takes 2 to 3 microseconds, each array being looked at from all sides; a layer on a 1x1
 plane computes for less than one. So all of them are written into a block of memory, as the kernel's entry function reads them, and a call writes
-the addresses of its x and y into their places and starts the job, alone or shared (`_standing`). `convolution` is of float32, `codes` of bytes.
+the addresses of its x and y into their places and starts the job, alone or shared (`_standing`). `convolution` is of float32, `codes` of bytes,
+`product` a matrix product, whose second matrix is new in each call, too.
 
 Bound by: the interpreter, about 2 microseconds a call.
 """
 import numpy as np
 
 from . import layout, select, threads
-from ._standing import change, laid_down, starter
+from ._standing import change, change_factor, laid_down, starter
 
 LOW, HIGH = -np.inf, np.inf                     # bounds that clip nothing
 OPEN = np.float32(LOW), np.float32(HIGH)
@@ -84,6 +85,26 @@ def codes(kernel, tasks, arguments, places, x_shape, shape, work, dtype, copied=
         memory = empty(room, dtype)
         return ndarray(y_shape, dtype, memory, start(x, memory), strides)
     return plan
+
+
+def product(kernel, tasks, constants, numbers, m, k, n, room, work):
+    """product(a (M,K), b of K·N numbers) -> c (M,N): the kernel on (a, b, c, *constants, scratch as integers and as floats, *numbers), all flat.
+
+    room: shape of the scratch in integers of 8 bytes, taken anew in every call. Callers take turns.
+    """
+    flat, words = np.zeros(1, np.float32), np.empty(room, np.int64)
+    places = {"x": 0, "R": 1, "y": 2, "tables": 3 + len(constants), "floats": 4 + len(constants)}
+    arguments = flat, flat, flat, *constants, words, words.view(np.float32), *numbers
+    block = laid_down(kernel, tasks, arguments, places, {"x": m * k, "R": k * n, "y": m * n}, LINE)
+    start, empty, ndarray, size, float32 = starter(kernel, block, constants, work), np.empty, np.ndarray, m * n + LINE // 4, np.dtype(np.float32)
+
+    def run(a, b):
+        memory, scratch = empty(size, float32), select.scratch(room, np.int64)
+        with threads.pool().lock:
+            change_factor(block, b, scratch)
+            first = start(a, memory)
+        return ndarray((m, n), float32, memory, first)
+    return run
 
 
 def uncompiled(kernel, tasks, arguments, places, shape):
