@@ -11,6 +11,7 @@ from geometries import DIRECTIONS, data, geometry
 from tinyconv import cost, formulas, kernels
 from tinyconv.formulas.geometry import GeometryError, conv2d_geometry
 from tinyconv.kernels import fft, reference, select, strassen, winograd, winograd_matrices, winograd_steps, winograd_tiles, winograd_transforms
+from tinyconv.kernels._jit import called
 from tinyconv.kernels.simd import LANES
 
 FAMILIES = [(1, 3), (2, 2), (2, 3), (3, 2), (3, 3), (4, 3), (6, 3), (2, 5), (4, 5), (4, 1)]
@@ -73,7 +74,7 @@ def test_factored_transforms_are_the_matrices(kind, m):
                                (winograd_transforms.spread_tile, A, (m, n))):
         rows, q = M.shape
         d, e, out = numbers(q, q, LANES).astype(np.float32), np.zeros(n * n * LANES, np.float32), np.zeros(rows * rows * LANES, np.float32)
-        function(kind, M, *sizes, d.reshape(-1), 0, q * LANES, LANES, e, out, 0, LANES)
+        called(getattr(function, "py_func", function))(kind, M, *sizes, d.reshape(-1), 0, q * LANES, LANES, e, out, 0, LANES)
         exact, vectors = M.astype(np.float64), d.astype(np.float64)
         want, size = (np.einsum("ik,klc,jl->ijc", f(exact), f(vectors), f(exact)) for f in (np.array, np.abs))
         assert (np.abs(out.reshape(want.shape) - want) <= 2 * (q + 1) * 2.0**-24 * size).all(), function

@@ -11,9 +11,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from . import threads
-from ._jit import fast
-from ._launch import ARGUMENTS, I64, address_of, call, entry_of, share
-from ._launch import ENTRY as BOX_ENTRY
+from ._jit import called, fast
+from ._launch import address_of, entry_of
+from ._mailbox import I64, call, share
 
 CHANGING = ("x", "R", "residual", "low", "high", "y", "tables", "floats")
 HEAD, ENTRY, TASKS, ALIGN, FIRST = 11, 0, 1, 2, 3       # FIRST: one integer for each of CHANGING, 0 if the kernel has no such argument
@@ -55,13 +55,13 @@ def lay(context, block, places, kernel, arguments):
     return types.int64(block, places, types.int64, arguments), emit
 
 
-@fast
+@called
 def prepare(block, places, kernel, arguments):
     """Lay everything down; see `lay`."""
     block[ENTRY] = lay(block, places, kernel, arguments)
 
 
-@fast
+@called
 def change(block, R, residual, low, high):
     """Put in what changes seldom: the residual, if the kernel has one, and the bounds."""
     here = address(block)
@@ -72,7 +72,7 @@ def change(block, R, residual, low, high):
     put(here + block[FIRST + 4], high)
 
 
-@fast
+@called
 def change_factor(block, b, room):
     """Put in what a product has beside x and y: its second matrix, and its scratch, which it sees as integers and as floats."""
     here = address(block)
@@ -91,7 +91,7 @@ def put_in(block, x, memory):
     return first - start
 
 
-@fast
+@called
 def alone(block, x, memory):
     """The job with this x and y, on the calling thread -> where y begins; or -1 less the kernel's status."""
     first = put_in(block, x, memory)
@@ -99,12 +99,11 @@ def alone(block, x, memory):
     return first if failed == 0 else -1 - failed
 
 
-@fast
+@called
 def shared(block, x, memory, box, parts):
     """The same on so many threads."""
     first = put_in(block, x, memory)
-    box[BOX_ENTRY], box[ARGUMENTS] = block[ENTRY], address(block) + 8 * HEAD
-    failed = share(box, block[TASKS], parts)
+    failed = share(box, block[ENTRY], address(block) + 8 * HEAD, block[TASKS], parts)
     return first if failed == 0 else -1 - failed
 
 

@@ -6,7 +6,7 @@ requantized from there. The rows of the picture that a block looks at are copied
 of one byte a number costs less than turning its sign in each of the KH·KW·F/NR products that it enters, and it brings padding left and right for stems,
 and room behind the last pixel, where whole fours are read. Bound by: vpdpbusd; where planes are small, by the stream of weights.
 """
-from ._jit import exact, fast
+from ._jit import called, exact, fast
 from .byte_tile import biases, finish_codes, keep_sums, multiply_bytes, resume_sums
 from .indirect_kernel import FEW, walk, walk_straight
 from .simd import LANES
@@ -51,7 +51,7 @@ def flip_bytes(x, at, count, flip, room, to):
         target[i] = source[i] ^ flip
 
 
-@fast
+@called
 def rows_seen(first, last, grid_h, grid_w, step, rows, h):
     """From which row (of all images, counted on) to before which the windows of the pixels first … last look."""
     if rows.size == 0:

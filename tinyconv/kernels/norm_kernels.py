@@ -5,8 +5,8 @@ All are bound by memory.
 """
 import numpy as np
 
-from ._jit import fast
-from ._launch import launch
+from ._jit import called, fast
+from ._launch import within
 
 
 @fast
@@ -90,7 +90,7 @@ def fast_grad_apply(lo, hi, dy, y, low, high, x, mean, a, b, k, dx):
             target[c] = a[c] * g + (b[c] * (source[c] - mean[c]) + k[c])
 
 
-@fast
+@called
 def fast_moments(partial, m, mean, var):
     """mean, var (C,) from the slabs' sums: var = max(0, Σd²/M - (Σd/M)²), in float64."""
     for c in range(mean.size):
@@ -103,7 +103,7 @@ def fast_moments(partial, m, mean, var):
         mean[c], var[c] = partial[0, 2, c] + s, 0 if v < 0 else v
 
 
-@fast
+@called
 def fast_scales(mean, var, gamma, beta, eps, inv_std, scale, shift):
     """inv_std = 1/sqrt(var + eps), scale = gamma * inv_std, shift = beta - mean * scale, all (C,)."""
     for c in range(mean.size):
@@ -112,7 +112,7 @@ def fast_scales(mean, var, gamma, beta, eps, inv_std, scale, shift):
         shift[c] = beta[c] - mean[c] * scale[c]
 
 
-@fast
+@called
 def fast_moved(old, new, momentum, factor, moved):
     """moved = old + momentum * (new * factor - old), all (C,): a running statistic after one more batch."""
     for c in range(old.size):
@@ -132,38 +132,26 @@ def fast_steps(partial, m, inv_std, gamma, dgamma, dbeta, a, b, k):
         a[c], b[c], k[c] = g * i, -g * i * i * (q * i) / m, -g * i * s / m
 
 
-@fast
+@called
 def train_forward(box, parts, addresses, x, gamma, beta, eps, momentum, low, high, running_mean, running_var, partial, stats, y):
     """Statistics, scales and the apply pass, one after the other. stats (7,C): mean, var, inv_std, scale, shift, new running mean and variance."""
-    m, failed, none = x.shape[0], 0, parts - parts              # none: 0, and no literal, for which the kernels would be compiled once more
+    m, failed = x.shape[0], 0
     mean, var, inv_std, scale, shift, new_mean, new_var = stats[0], stats[1], stats[2], stats[3], stats[4], stats[5], stats[6]
-    if parts > 1:
-        failed += launch(box, addresses[0], partial.shape[0], min(parts, partial.shape[0]), x, partial)
-    else:
-        fast_sums(none, partial.shape[0], x, partial)
+    failed += within(box, addresses[0], partial.shape[0], min(parts, partial.shape[0]), x, partial)
     fast_moments(partial, m, mean, var)
     fast_scales(mean, var, gamma, beta, eps, inv_std, scale, shift)
     fast_moved(running_mean, mean, momentum, np.float32(1), new_mean)
     fast_moved(running_var, var, momentum, np.float32(m / (m - 1)), new_var)
-    if parts > 1:
-        failed += launch(box, addresses[1], m, min(parts, m), x, scale, shift, low, high, y)
-    else:
-        fast_apply(none, m, x, scale, shift, low, high, y)
+    failed += within(box, addresses[1], m, min(parts, m), x, scale, shift, low, high, y)
     return failed
 
 
-@fast
+@called
 def train_backward(box, parts, addresses, dy, value, low, high, x, mean, inv_std, gamma, partial, stats, dx):
     """The backward sums, what follows from them, and dx, one after the other. stats (5,C): dgamma, dbeta, and the factors of dx."""
-    m, failed, none = x.shape[0], 0, parts - parts              # none: 0, and no literal, for which the kernels would be compiled once more
+    m, failed = x.shape[0], 0
     dgamma, dbeta, a, b, k = stats[0], stats[1], stats[2], stats[3], stats[4]
-    if parts > 1:
-        failed += launch(box, addresses[0], partial.shape[0], min(parts, partial.shape[0]), dy, value, low, high, x, mean, partial)
-    else:
-        fast_grad_sums(none, partial.shape[0], dy, value, low, high, x, mean, partial)
+    failed += within(box, addresses[0], partial.shape[0], min(parts, partial.shape[0]), dy, value, low, high, x, mean, partial)
     fast_steps(partial, m, inv_std, gamma, dgamma, dbeta, a, b, k)
-    if parts > 1:
-        failed += launch(box, addresses[1], m, min(parts, m), dy, value, low, high, x, mean, a, b, k, dx)
-    else:
-        fast_grad_apply(none, m, dy, value, low, high, x, mean, a, b, k, dx)
+    failed += within(box, addresses[1], m, min(parts, m), dy, value, low, high, x, mean, a, b, k, dx)
     return failed

@@ -8,13 +8,13 @@ from functools import lru_cache
 
 import numpy as np
 
-from ._jit import fast, unrolled
+from ._jit import called, unrolled
 from .simd import LANES, turn
 from .strip import finish_strip, gradients, outputs, pixels, start, window
 from .tile import keep, resume
 
 
-@fast
+@called
 def lay_out(w, window, taps, rows, bias, packed):
     """For every vector of channels its taps, a row of LANES each, and a row of bias (0 without); -> 0, or NaN unless all of w is finite.
 

@@ -4,7 +4,7 @@ A kernel takes a range first, `kernel(lo, hi, *arguments)`, and does the tasks l
 writes. `run` cuts the range, announces the job in a mailbox, and works too. A worker watches the mailbox for a
 millisecond or two after each job (it can begin the next one at once: a whole network is a chain of short jobs), then sleeps until it is
 rung. If nobody wakes in time the caller does all pieces itself, so that nothing ever waits for a sleeping thread.
-All of this is compiled (`_launch`): no piece waits for the interpreter.
+All of this is compiled (`_launch`, `_mailbox`): no piece waits for the interpreter.
 
 Why not numba's prange? It was measured beside this runner (benchmarks/bench_threads.py). A kernel for prange compiles twice as
 long, brings a second pool whose kind depends on what is installed, and ends the process when it is used after a fork. Here a forked
@@ -28,7 +28,7 @@ SHARES = 4              # pieces for each thread then
 MOST = 32               # pieces of a job
 NOBODY = np.zeros(1, np.int64)
 _addresses = {}         # driver -> addresses of its kernels
-_machinery = None       # the page `_launch`, once a job has been shared: it imports numba
+_machinery = None       # the page `_launch`, once a job was compiled: it imports numba
 
 
 def available():
@@ -50,7 +50,7 @@ class _Pool:
             for bell in self.bells:
                 bell.put(False)                                     # the workers of an outgrown mailbox end
             self.bells = [queue.SimpleQueue() for _ in range(self.count - 1)]
-            self.box, self.asleep = _machinery.mailbox(len(self.bells))
+            self.box, self.asleep = import_module(f"{__package__}._mailbox").mailbox(len(self.bells))
             for me, bell in enumerate(self.bells):
                 threading.Thread(target=self.work, args=(self.box, me + 1, bell), daemon=True, name="tinyconv").start()
         for me in range(self.count - 1):
@@ -61,8 +61,9 @@ class _Pool:
 
     @staticmethod
     def work(box, me, bell):
+        from ._mailbox import serve
         while bell.get():
-            _machinery.serve(box, me, PATIENCE)
+            serve(box, me, PATIENCE)
 
 
 _pool = _Pool()
@@ -82,9 +83,6 @@ if hasattr(os, "register_at_fork"):
 
 def pool():
     """The pool of this process."""
-    global _machinery
-    if _machinery is None:
-        _machinery = import_module(f"{__package__}._launch")
     return _pool
 
 
@@ -136,32 +134,46 @@ def run(kernel, tasks, *arguments, work=None):
         for lo, hi in split(tasks, parts):
             kernel(lo, hi, *arguments)
         return
+    machinery, pool = _compiled_part(), _pool
+    address = machinery.address_of(kernel, arguments)
+    with pool.lock:
+        _check(kernel, machinery.launch(pool.ready(), address, 0, tasks, parts, *arguments))
+
+
+def call(kernel, lo, hi, *arguments):
+    """kernel(lo, hi, *arguments) of a compiled kernel on the calling thread. Errors: RuntimeError if it fails."""
+    machinery = _compiled_part()
+    _check(kernel, machinery.launch(NOBODY, machinery.address_of(kernel, arguments), lo, hi, 1, *arguments))
+
+
+def _check(kernel, status):
+    if status:
+        raise RuntimeError(f"kernel {kernel.__name__} failed with status {status}")
+
+
+def _compiled_part():
+    """The page `_launch`."""
     global _machinery
     if _machinery is None:
         _machinery = import_module(f"{__package__}._launch")
-    address, pool = _machinery.address_of(kernel, arguments), _pool
-    with pool.lock:
-        failed = _machinery.launch(pool.ready(), address, tasks, parts, *arguments)
-    if failed:
-        raise RuntimeError(f"kernel {kernel.__name__} failed with status {failed}")
+    return _machinery
 
 
 def drive(driver, kernels, *arguments, work):
     """Run `driver(box, parts, addresses, *arguments)`, compiled code that shares several jobs one after the other, without Python between them.
 
-    In the driver `_launch.launch(box, addresses[i], tasks, parts, …)` shares the i-th of `kernels`; parts 1 means that it calls them itself. It
+    In the driver `_launch.within(box, addresses[i], tasks, parts, …)` shares the i-th of `kernels` (or does it alone, if parts is 1). It
     returns 0, or the status of a kernel that failed. `kernels` is a function that gives (kernel, arguments like those it will be called with) of
     each: it is asked once, for a driver's kernels always take arrays of the same kinds.
     """
-    global _machinery
-    pool = _pool
-    if pool.count <= 1 or work < SMALL or not hasattr(driver, "overloads"):
-        driver(NOBODY, 1, NOBODY, *arguments)
+    if not hasattr(driver, "overloads"):
+        driver(NOBODY, 1, [kernel for kernel, _ in kernels()], *arguments)
         return
+    pool = _pool
     if driver not in _addresses:
-        _machinery = import_module(f"{__package__}._launch")
-        _addresses[driver] = np.array([_machinery.address_of(kernel, given) for kernel, given in kernels()], np.int64)
+        _addresses[driver] = np.array([_compiled_part().address_of(kernel, given) for kernel, given in kernels()], np.int64)
+    if pool.count <= 1 or work < SMALL:
+        _check(driver, driver(NOBODY, 1, _addresses[driver], *arguments))
+        return
     with pool.lock:
-        failed = driver(pool.ready(), min(pool.count, MOST), _addresses[driver], *arguments)
-    if failed:
-        raise RuntimeError(f"a kernel of {driver.__name__} failed with status {failed}")
+        _check(driver, driver(pool.ready(), min(pool.count, MOST), _addresses[driver], *arguments))

@@ -15,13 +15,13 @@ Bound by: FMA with few channels; with many channels and few tiles by the stream 
 """
 from functools import lru_cache
 
-from ._jit import fast
+from ._jit import called, fast
 from .simd import LANES, higher, load, load_n, lower, splat, store, store_n
 from .tile import MR, NR, NV, keep, multiply_ahead, multiply_panels, outer, resume, zeros
 from .winograd_transforms import data_tile, output_tile, spread_tile
 
 
-@fast
+@called
 def pitch(c):
     """Numbers from one tile's channels to the next's: whole vectors, and no power of two, which would fall on the same lines of the cache."""
     wide = (c + LANES - 1) // LANES * LANES
