@@ -7,7 +7,9 @@
     @apart   fast, and the caller promises that no two of the arrays given overlap: loops then need no test for it
     @unrolled  fast, and written as vectors, its inner loops unrolled: little is left to optimize, and it is optimized once, not twice
 
+    @leading  leads kernels that do the work and are optimized already: it is optimized lightly
     @called  fast, and called straight from Python: with the door for it, a fifth of a second and more to compile
+    @door    called from Python to hand arguments on to kernels: optimized lightly
 
 All compile a function on its first call and release the interpreter lock while it runs. Compiled code is kept in a folder
 named by a hash of this package's sources, the versions and the processor, so that an edit or an upgrade can never run
@@ -120,20 +122,26 @@ class _Cache(FunctionCache):
         self._cache_file = _Files(self._cache_path, self._impl.filename_base, self._impl.locator.get_source_stamp())
 
 
-class _Library(JITCodeLibrary):
-    """numba optimizes a function by itself, then again, more thoroughly, with all that it calls: here the first is left out."""
+def once(**how):
+    """A compiler that optimizes a function once, with all that it calls. numba's own does it three times: each function by itself, then the whole
+    quickly, to find what need not be counted (here nothing is), then the whole again. how: `opt`, how thoroughly, 3 unless said."""
+    class Library(JITCodeLibrary):
+        def _optimize_functions(self, module):
+            module.data_layout = self._codegen._data_layout
 
-    def _optimize_functions(self, module):
-        module.data_layout = self._codegen._data_layout
+        def _optimize_final_module(self):
+            passes, builder = self._codegen._module_pass_manager(**how)
+            passes.run(self._final_module, builder)
+
+    class Compiler(compiler.Compiler):
+        def compile_extra(self, function):
+            self.state.library = Library(self.state.targetctx.codegen(), function.__qualname__)
+            self.state.library.enable_object_caching()
+            return super().compile_extra(function)
+    return {"pipeline_class": Compiler}
 
 
-class _Compiler(compiler.Compiler):
-    """numba's compiler with that library."""
-
-    def compile_extra(self, function):
-        self.state.library = _Library(self.state.targetctx.codegen(), function.__qualname__)
-        self.state.library.enable_object_caching()
-        return super().compile_extra(function)
+ONCE, LIGHTLY = once(), once(opt=1)
 
 
 def _compiled(function, fastmath, door=False, **options):
@@ -167,6 +175,16 @@ def called(function):
     return _compiled(function, REORDER, door=True, _nrt=False)
 
 
+def door(function):
+    """Compile a function that Python calls and that hands its arguments on to kernels: there is little in it to optimize."""
+    return _compiled(function, REORDER, door=True, _nrt=False, **LIGHTLY)
+
+
+def leading(function):
+    """Compile a kernel that leads others, which do its work and are optimized already: blocks, panels, which tile."""
+    return _compiled(function, REORDER, _nrt=False, **LIGHTLY)
+
+
 def exact(function):
     """Compile a kernel of integers: what few floats it has are neither reordered nor fused."""
     return _compiled(function, False, _nrt=False)
@@ -179,7 +197,7 @@ def apart(function):
 
 def unrolled(function):
     """Compile a fast kernel of unrolled vectors, in less time: for kernels that are built in many variants."""
-    return _compiled(function, REORDER, _nrt=False, pipeline_class=_Compiler)
+    return _compiled(function, REORDER, _nrt=False, **ONCE)
 
 
 def source(kernel):

@@ -14,7 +14,7 @@ from numba._dispatcher import compute_fingerprint
 from numba.core import cgutils, config
 from numba.extending import intrinsic
 
-from ._jit import called, fast
+from ._jit import door, leading
 from ._mailbox import I64, call, share
 
 _addresses = {}         # kernel -> fingerprint of its arguments' types -> address
@@ -54,14 +54,14 @@ def lay_down(context, kernel, arguments):
     return types.UniTuple(types.int64, 2)(types.int64, arguments), emit
 
 
-@called
+@door
 def launch(box, kernel, first, tasks, pieces, *arguments):
     """kernel(first, tasks, *arguments) on this thread if pieces is 1; else tasks 0 … tasks-1 shared -> the kernel's status."""
     entry, laid = lay_down(kernel, arguments)
     return call(entry, laid, first, tasks) if pieces == 1 else share(box, entry, laid, tasks, pieces)
 
 
-@fast
+@leading
 def within(box, kernel, tasks, pieces, *arguments):
     """`launch` for compiled code."""
     entry, laid = lay_down(kernel, arguments)

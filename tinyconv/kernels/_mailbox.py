@@ -124,7 +124,8 @@ def share(box, entry, arguments, tasks, pieces):
     it did not fail."""
     box[ENTRY], box[ARGUMENTS], box[TASKS], box[PIECES], box[DONE], box[FAILED] = entry, arguments, tasks, pieces, 0, 0
     write(box, TICKET, ((read(box, TICKET) >> MOST) + 1 << MOST) + (1 << pieces) - 1)
-    while take(box, 0):
+    caller = pieces - pieces                                # 0, and no literal, for which `take` would be compiled once more
+    while take(box, caller):
         pass
     while read(box, DONE) < pieces:
         pass

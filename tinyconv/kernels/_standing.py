@@ -11,7 +11,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from . import threads
-from ._jit import called, fast
+from ._jit import door, fast
 from ._launch import address_of, entry_of
 from ._mailbox import I64, call, share
 
@@ -55,13 +55,13 @@ def lay(context, block, places, kernel, arguments):
     return types.int64(block, places, types.int64, arguments), emit
 
 
-@called
+@door
 def prepare(block, places, kernel, arguments):
     """Lay everything down; see `lay`."""
     block[ENTRY] = lay(block, places, kernel, arguments)
 
 
-@called
+@door
 def change(block, R, residual, low, high):
     """Put in what changes seldom: the residual, if the kernel has one, and the bounds."""
     here = address(block)
@@ -72,7 +72,7 @@ def change(block, R, residual, low, high):
     put(here + block[FIRST + 4], high)
 
 
-@called
+@door
 def change_factor(block, b, room):
     """Put in what a product has beside x and y: its second matrix, and its scratch, which it sees as integers and as floats."""
     here = address(block)
@@ -91,7 +91,7 @@ def put_in(block, x, memory):
     return first - start
 
 
-@called
+@door
 def alone(block, x, memory):
     """The job with this x and y, on the calling thread -> where y begins; or -1 less the kernel's status."""
     first = put_in(block, x, memory)
@@ -99,7 +99,7 @@ def alone(block, x, memory):
     return first if failed == 0 else -1 - failed
 
 
-@called
+@door
 def shared(block, x, memory, box, parts):
     """The same on so many threads."""
     first = put_in(block, x, memory)

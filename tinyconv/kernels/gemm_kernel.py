@@ -9,7 +9,7 @@ Bound by: FMA; with few rows by the stream of B, each number of which is then us
 """
 import numpy as np
 
-from ._jit import fast
+from ._jit import fast, leading
 from .indirect_kernel import narrow_panel, pair, trio, walk_straight, wide_panel
 from .simd import LANES, load, load_n, store, turn
 from .tile import NR, PAIR
@@ -38,7 +38,7 @@ def lay_turned(b, at, pitch, terms, n, width, room, to, rows):
             room[to + k * width + j] = b[at + j * pitch + k] if j < n else np.float32(0)
 
 
-@fast
+@leading
 def multiply(lo, hi, a, b, c, zeros, steps, tables, floats, pieces, block, tall, splits, turned, m, k, n):
     """Tasks: pieces. a (M,K), b (K,N), or (N,K) if turned, c (M,N), all flat; blocks of `block` rows. tables and floats are the same memory, a row
     a task: places of `tall` rows as integers, then the piece of B and the rows' sums. zeros: at least 2·TERMS and N; steps[t] = t·NR, then t·LANES."""

@@ -5,7 +5,7 @@ terms (half as many of two), whose weights (16 KB) stay in the first cache while
 behind the last full panel, if they fit one vector, take a narrow panel of LANES: alone, or as the third vector of a `trio`. Bound by: FMA; where planes
 are small, by the stream of weights.
 """
-from ._jit import fast
+from ._jit import fast, leading, unrolled
 from .simd import LANES
 from .tile import MR, NR, NV, PAIR, TRIO, finish, keep, multiply_panels, resume, zeros
 
@@ -69,7 +69,7 @@ def build(PANELS, NV, LAST, ROWS):
     """PANELS neighbouring panels of NV vectors of filters, the last one of LAST, ROWS pixels at a time; compiled on first use."""
     WIDTH, WIDE = NV * LANES, (PANELS - 1) * NV + LAST
 
-    @fast
+    @unrolled
     def panels(x, packed, base, bias, column, n, R, residual, low, high, y, table, partial, zero, count, block, alike, deep, taps, cg, first,
                begun, unfinished):
         """All terms of n filters from `column` on, for the `count` pixels of a block: y[place + column …] = clip(Σ + bias + R, low, high).
@@ -102,7 +102,7 @@ wide_panel, narrow_panel, few_panel = build(1, NV, NV, MR), build(1, 1, 1, MR), 
 pair, trio = (build(2, NV, NV, PAIR), build(2, NV, 1, TRIO)) if PAIR else (wide_panel, wide_panel)          # without registers for it never called
 
 
-@fast
+@leading
 def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, tables, partials, lifted, zero, pieces, block, tall, alike, deep, lift, splits,
              groups, c, cg, f, n, grid_h, grid_w, step_h, step_w, rows, columns, shifts, h, w, out_h, out_w, a, b, out_step_h, out_step_w):
     """Tasks: pieces. x (N,H,W,C), packed (G, panels, taps, terms, NR), y and R (N,OH,OW,F), all flat; blocks of `block` pixels, tables and sums for `tall`."""

@@ -5,7 +5,7 @@ All are bound by memory.
 """
 import numpy as np
 
-from ._jit import called, fast
+from ._jit import called, door, fast
 from ._launch import within
 
 
@@ -132,7 +132,7 @@ def fast_steps(partial, m, inv_std, gamma, dgamma, dbeta, a, b, k):
         a[c], b[c], k[c] = g * i, -g * i * i * (q * i) / m, -g * i * s / m
 
 
-@called
+@door
 def train_forward(box, parts, addresses, x, gamma, beta, eps, momentum, low, high, running_mean, running_var, partial, stats, y):
     """Statistics, scales and the apply pass, one after the other. stats (7,C): mean, var, inv_std, scale, shift, new running mean and variance."""
     m, failed = x.shape[0], 0
@@ -146,7 +146,7 @@ def train_forward(box, parts, addresses, x, gamma, beta, eps, momentum, low, hig
     return failed
 
 
-@called
+@door
 def train_backward(box, parts, addresses, dy, value, low, high, x, mean, inv_std, gamma, partial, stats, dx):
     """The backward sums, what follows from them, and dx, one after the other. stats (5,C): dgamma, dbeta, and the factors of dx."""
     m, failed = x.shape[0], 0

@@ -4,7 +4,7 @@
 
 Pixels go by in blocks, so that their rows stay in the second cache while all tiles pass. Bound by: FMA; with few pixels by the writing of dw.
 """
-from ._jit import fast
+from ._jit import fast, leading, unrolled
 from .simd import LANES
 from .tile import MR, NR, NV, finish, outer, zeros
 
@@ -12,7 +12,7 @@ from .tile import MR, NR, NV, finish, outer, zeros
 def build(NV):
     """One tile of MR filters x NV vectors of channels over a block of pixels; compiled on first use."""
 
-    @fast
+    @unrolled
     def tile(dy, x, a, b, n, along, q0, q1, i0, i1, j0, j1, oh, ow, f, step_i, step_j, image_x, sums, places, at, column, more, nothing, low,
              high):
         """sums[places[at + k] + column …] (+)= Σ over pixel rows q0 … q1-1 and those i, j from where the tap sees the picture."""
@@ -36,7 +36,7 @@ def build(NV):
 wide_tile, narrow_tile = build(NV), build(1)
 
 
-@fast
+@leading
 def weight_grad(lo, hi, dy, x, slabs, dw, straight, starts, groups, places, spans, nothing, low, high, pieces, shared, along, block, rows, oh, ow, f, depth,
                 step_i, step_j, image_x):
     """Tasks: pieces, of the tiles of filters or (shared) of the pixels. dy (N,OH,OW,F), x (N,H,W,C), slabs (slabs, taps·F·depth), flat.

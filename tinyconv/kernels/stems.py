@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from . import select, standing, threads
-from ._jit import fast
+from ._jit import fast, unrolled
 from .packing import filter_rows, pack_panels
 from .simd import LANES, REGISTERS
 from .standing import OPEN, PLACES
@@ -49,7 +49,7 @@ def copy_row(x, start, before, count, room, to, whole):
 def build(HOP, SPAN):
     """The kernel for windows HOP numbers apart and tiles of SPAN pixels; compiled on first use."""
 
-    @fast
+    @unrolled
     def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, rooms, places, pieces, pitch, run, n, h, line, left, oh, ow, f,
                  kh, sh, top, dilation):
         """Tasks: pieces. x (N,H,W,C), packed (panels, KH, run, NR or LANES), y and R (N,OH,OW,F), all flat.

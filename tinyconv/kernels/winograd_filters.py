@@ -6,13 +6,13 @@ A vector holds LANES filters of one channel. Bound by memory: r² numbers are re
 """
 import numpy as np
 
-from ._jit import fast
+from ._jit import unrolled
 from .simd import LANES, load, store, turn
 from .tile import MR, NR
 from .winograd_transforms import filter_tile, sandwich
 
 
-@fast
+@unrolled
 def pack_filters(lo, hi, w, first, step_f, step_c, step_t, kind, G, U, d, e, rows, pieces, r, n, c, f):
     """U (panels, points, C, NR) = G g G^T with g[t] = w[first + filter·step_f + channel·step_c + t·step_t]. Tasks: pieces of the channels.
 
@@ -37,7 +37,7 @@ def pack_filters(lo, hi, w, first, step_f, step_c, step_t, kind, G, U, d, e, row
                 filter_tile(kind, G, n, r, g, 0, r * LANES, LANES, e[piece], U, (f0 // NR * n * n * c + channel) * NR + f0 % NR, c * NR)
 
 
-@fast
+@unrolled
 def unpack_filters(lo, hi, slabs, GT, dw, d, e, out, pieces, r, n, c, f):
     """dw (F,C,r,r) = G^T (Σ slabs) G, the slabs (points, panels, parts, MR, NR) added in their order. Tasks: pieces of the channels."""
     panels, parts = (f + NR - 1) // NR, (c + MR - 1) // MR

@@ -15,7 +15,7 @@ Bound by: FMA with few channels; with many channels and few tiles by the stream 
 """
 from functools import lru_cache
 
-from ._jit import called, fast
+from ._jit import called, unrolled
 from .simd import LANES, higher, load, load_n, lower, splat, store, store_n
 from .tile import MR, NR, NV, keep, multiply_ahead, multiply_panels, outer, resume, zeros
 from .winograd_transforms import data_tile, output_tile, spread_tile
@@ -28,7 +28,7 @@ def pitch(c):
     return wide + LANES if wide % 256 == 0 else wide
 
 
-@fast
+@unrolled
 def gather(x, image, i0, j0, size, h, w, c, c0, d):
     """d[i·size + j] = LANES channels of pixel (i0 + i, j0 + j), 0 outside the image: a size x size tile at a border."""
     for i in range(size):
@@ -38,7 +38,7 @@ def gather(x, image, i0, j0, size, h, w, c, c0, d):
             store(d, (i * size + j) * LANES, load_n(x, ((image * h + row) * w + column) * c + c0, c - c0 if inside else 0))
 
 
-@fast
+@unrolled
 def read_data(kind, BT, n, x, image, i0, j0, h, w, c, d, e, V, to, hop):
     """V[to + point·hop + channel] = B^T d B of the n x n tile at (i0, j0)."""
     interior = i0 >= 0 and j0 >= 0 and i0 + n <= h and j0 + n <= w
@@ -50,7 +50,7 @@ def read_data(kind, BT, n, x, image, i0, j0, h, w, c, d, e, V, to, hop):
             data_tile(kind, BT, n, d, 0, n * LANES, LANES, e, V, to + c0, hop)
 
 
-@fast
+@unrolled
 def read_gradient(kind, A, m, n, dy, image, i0, j0, h, w, c, d, e, Z, to, hop, block):
     """Z[to·NR + point·hop + filter] = A dY A^T of the m x m tile at (i0, j0), filters in panels of NR, `block` tiles each."""
     for c0 in range(0, (c + NR - 1) // NR * NR, LANES):                  # whole panels: filters behind the last are zeros
@@ -58,7 +58,7 @@ def read_gradient(kind, A, m, n, dy, image, i0, j0, h, w, c, d, e, Z, to, hop, b
         spread_tile(kind, A, m, n, d, 0, m * LANES, LANES, e, Z, (c0 // NR * block + to) * NR + c0 % NR, hop)
 
 
-@fast
+@unrolled
 def write_tile(kind, AT, m, n, S, at, hop, d, e, image, i0, j0, h, w, f, f0, bias, R, residual, low, high, y):
     """y = clip(A^T S A + bias + R) for LANES filters from f0 on of the m x m pixels at (i0, j0), as far as they lie in the image."""
     output_tile(kind, AT, m, n, S, at, n * hop, hop, e, d, 0, LANES)
@@ -77,7 +77,7 @@ def build(kind, ROWS, PANELS):
     """The two kernels for one kind of transform (see `data_tile`), products of ROWS tiles with PANELS panels at a time; compiled on first use."""
     WIDE, WIDTH = PANELS * NV, PANELS * NR
 
-    @fast
+    @unrolled
     def convolve(lo, hi, x, U, bias, R, residual, low, high, y, skip, some, V, S, d, e, rows, zero, BT, AT, m, n, pieces, block, splits, deep,
                  images, h, w, c, f, oh, ow, top, left):
         """Tasks: pieces. x (N,H,W,C), U (panels, points, C, NR) of `some` filters behind the first `skip`, y and R (N,OH,OW,F),
@@ -118,7 +118,7 @@ def build(kind, ROWS, PANELS):
                             write_tile(kind, AT, m, n, s, q * WIDTH + f0 - panel * WIDTH, step, d[piece], e[piece], tile // (tall * across),
                                        tile // across % tall * m, tile % across * m, oh, ow, f, skip + f0, bias, R, residual, low, high, y)
 
-    @fast
+    @unrolled
     def weight_grad(lo, hi, x, dy, slabs, V, Z, d, e, BT, A, m, n, pieces, block, images, h, w, c, f, oh, ow, top, left):
         """Tasks: pieces. x (N,H,W,C), dy (N,OH,OW,F) flat; slabs (pieces, points·panels·parts·MR·NR), zeroed here."""
         tall, across, panels, parts = (oh + m - 1) // m, (ow + m - 1) // m, (f + NR - 1) // NR, (c + MR - 1) // MR

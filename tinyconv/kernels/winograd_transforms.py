@@ -7,14 +7,14 @@ Cost: (rows + columns) one-dimensional transforms a tile and vector. Bound by: t
 """
 import numpy as np
 
-from ._jit import fast
+from ._jit import unrolled
 from .simd import LANES, fma, load, splat, store
 from .winograd_lines import (data2, data4, filter2, filter4, get2, get3, get4, get6, output2, output4, put2, put4, put6, spread2, spread4)
 
 
 # ---- a whole tile of LANES channels: q[to + (i·n + j)·hop] = (M d M^T)[i, j] with d[i, j] = p[at + i·down + j·right], through e ----
 
-@fast
+@unrolled
 def data_tile(kind, M, n, p, at, down, right, e, q, to, hop):
     """B^T d B: n x n -> n x n vectors. kind 4 and 2: F(4,3) and F(2,3), factored; 0: any, by its matrix."""
     if kind == 4:
@@ -31,7 +31,7 @@ def data_tile(kind, M, n, p, at, down, right, e, q, to, hop):
         sandwich(M, n, n, p, at, down, right, e, q, to, hop)
 
 
-@fast
+@unrolled
 def filter_tile(kind, M, n, r, p, at, down, right, e, q, to, hop):
     """G g G^T: r x r -> n x n vectors."""
     if kind == 4:
@@ -48,7 +48,7 @@ def filter_tile(kind, M, n, r, p, at, down, right, e, q, to, hop):
         sandwich(M, n, r, p, at, down, right, e, q, to, hop)
 
 
-@fast
+@unrolled
 def output_tile(kind, M, m, n, p, at, down, right, e, q, to, hop):
     """A^T s A: n x n -> m x m vectors."""
     if kind == 4:
@@ -65,7 +65,7 @@ def output_tile(kind, M, m, n, p, at, down, right, e, q, to, hop):
         sandwich(M, m, n, p, at, down, right, e, q, to, hop)
 
 
-@fast
+@unrolled
 def spread_tile(kind, M, m, n, p, at, down, right, e, q, to, hop):
     """A y A^T: m x m -> n x n vectors, the adjoint of `output_tile`; M = A (n, m)."""
     if kind == 4:
@@ -82,7 +82,7 @@ def spread_tile(kind, M, m, n, p, at, down, right, e, q, to, hop):
         sandwich(M, n, m, p, at, down, right, e, q, to, hop)
 
 
-@fast
+@unrolled
 def sandwich(M, rows, n, p, at, down, right, e, q, to, hop):
     """M d M^T for any matrix M (rows, n): n x n -> rows x rows vectors."""
     for j in range(n):
