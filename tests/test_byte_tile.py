@@ -53,8 +53,8 @@ def test_products_of_bytes_by_every_way(way, monkeypatch):
     """The whole range of bytes, the ends together (vpmaddubsw would saturate at 2 * 255 * 127), flipped and not, rows of padding, resumed sums;
     windows of 3 and of 5 taps, strides, padding, masked lanes."""
     monkeypatch.setattr(_lower_bytes, "WAY", way)
-    monkeypatch.setattr("tinyconv.kernels._jit.FOLDER", None)
-    rng, compiled = np.random.default_rng(0), {f: exact(f) for f in (dense, window)}
+    monkeypatch.setattr("tinyconv.kernels._cache.FOLDER", None)
+    rng, compiled = np.random.default_rng(0), {f: exact(f, door=True) for f in (dense, window)}
     for flip, most in ((0, False), (128, True)):
         A, B = some_bytes(rng, 90), some_bytes(rng, 40 * LANES, np.int8)
         if most:
@@ -86,7 +86,7 @@ def test_pairs_saturated_in_16_bits_are_the_slip():
 @pytest.mark.parametrize("n", [1, LANES - 1, LANES, 2 * LANES - 3, 2 * LANES, 3 * LANES])
 def test_codes_and_their_places(n):
     """Every rule; fewer filters than a vector, and more, than both vectors hold too; a place left out; nothing written beyond."""
-    rng, compiled = np.random.default_rng(n), exact(codes)
+    rng, compiled = np.random.default_rng(n), exact(codes, door=True)
     S = rng.integers(-20000, 20000, 8 * LANES).astype(np.int32)
     for name, rule in integer.RULES.items():
         m, s = rule.parameters(np.float32(0.1), rng.uniform(0.02, 0.5, 4 * LANES).astype(np.float32), np.float32(1.0))

@@ -13,7 +13,7 @@ import pytest
 
 from geometries import DIRECTIONS, allowed, arguments, data, expected, geometry
 from tinyconv import kernels
-from tinyconv.kernels import _jit, direct, gemm, layout, reference, select, threads
+from tinyconv.kernels import _cache, _jit, direct, gemm, layout, reference, select, threads
 
 SHARED = ("3x3 16 to 16", "pointwise, 70 pixels", "depthwise 3x3, 49 channels", "7x7 stride 2", "three groups, stride 2")
 
@@ -240,24 +240,24 @@ def test_cache_key_follows_the_sources(tmp_path, monkeypatch):
     """An edit of any page of kernels/ gives another cache folder; the same sources the same one."""
     here = Path(_jit.__file__).parent
     copy = shutil.copytree(here, tmp_path / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
-    before = _jit.cache_key()
-    monkeypatch.setattr(_jit, "__file__", str(copy / "_jit.py"))
-    assert _jit.cache_key() == before
+    before = _cache.cache_key()
+    monkeypatch.setattr(_cache, "__file__", str(copy / "_cache.py"))
+    assert _cache.cache_key() == before
     with open(copy / "gemm.py", "a", encoding="utf-8") as page:
         page.write("# edited\n")
-    edited = _jit.cache_key()
+    edited = _cache.cache_key()
     assert edited != before
     (copy / "another.py").write_text("", encoding="utf-8")
-    assert _jit.cache_key() not in (before, edited)
+    assert _cache.cache_key() not in (before, edited)
 
 
 def test_cache_folder(tmp_path, monkeypatch):
     """The folder lies under NUMBA_CACHE_DIR where that is set; where nothing can be written, there is none."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    assert Path(_jit.cache_folder()) == tmp_path / "tinyconv" / _jit.cache_key()
+    assert Path(_cache.cache_folder()) == tmp_path / "tinyconv" / _cache.cache_key()
     (tmp_path / "file").write_text("", encoding="utf-8")
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file"))
-    assert _jit.cache_folder() is None
+    assert _cache.cache_folder() is None
 
 
 def test_numba_keeps_its_own_setting():
@@ -272,7 +272,7 @@ def test_numba_keeps_its_own_setting():
 def test_kernels_of_one_function_are_kept_apart(tmp_path, monkeypatch):
     """Kernels built from one function, and their signatures, each have a file of their own, which depends on what they are alone: processes that
     write at the same time cannot give one another's name. What is kept is found again, and runs as what it was."""
-    monkeypatch.setattr(_jit, "FOLDER", str(tmp_path))
+    monkeypatch.setattr(_cache, "FOLDER", str(tmp_path))
 
     def build(K):
         @_jit.plain
@@ -287,6 +287,26 @@ def test_kernels_of_one_function_are_kept_apart(tmp_path, monkeypatch):
     again = [build(3), build(2)]
     assert [times(5) for times in again] == [15, 10] and again[0](0.5) == 1.5
     assert [sum(times.stats.cache_hits.values()) for times in again] == [2, 1] and sorted(tmp_path.rglob("*.nbc")) == kept
+
+
+def _doubled(lo, hi, x):
+    for i in range(lo, hi):
+        x[i] = x[i] + x[i]
+
+
+@compiled_only
+def test_one_function_compiled_in_several_ways(tmp_path, monkeypatch):
+    """Strict, fast, and fast without a door for Python: each way has its own file and runs as what it is, also when found again. From Python a kernel
+    without a door takes a range and arrays; nothing else of that kind may be called."""
+    monkeypatch.setattr(_cache, "FOLDER", str(tmp_path))
+    for _ in range(2):
+        x, ways = np.ones(8, np.float32), [_jit.plain(_doubled), _jit.fast(_doubled), _jit.fast(_doubled, door=True)]
+        for way in ways:
+            way(1, 7, x)
+        assert x.tolist() == [1] + [8] * 6 + [1] and len(list(tmp_path.rglob("*_doubled*.nbc"))) == 3
+    assert [sum(way.stats.cache_hits.values()) for way in ways] == [1, 1, 1]
+    with pytest.raises(TypeError, match="_doubled is called by compiled code alone"):
+        ways[1](x)
 
 
 class Counted:

@@ -138,7 +138,7 @@ def test_optimiser_steps(dtype, error):
             other, beside = g[:3].copy(), g[:3].copy()                              # a second parameter, of another size, in the same pass
             kernels.sgd_step([a, other], [g, beside], [b, beside * 0] if momentum else [None, None], 0.1, momentum, decay, nesterov)
             alone = g[:3].copy()
-            kernels.sgd_step([alone], [g[:3]], [beside * 0] if momentum else [None], 0.1, momentum, decay, nesterov)
+            kernels.sgd_step([alone], [beside], [beside * 0] if momentum else [None], 0.1, momentum, decay, nesterov)
             assert np.array_equal(other, alone) and not np.array_equal(alone, g[:3]) and np.array_equal(beside, g[:3])
             full = g + decay * w
             velocity = momentum * v + full if momentum else v

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tinyconv.kernels import simd, strip, tile
-from tinyconv.kernels._jit import fast
+from tinyconv.kernels._jit import called
 
 LANES = simd.LANES
 load, load_n, store_n, fma, splat, lower, higher, turn = (
@@ -59,7 +59,7 @@ def turn_kernel(x, y, rows):
     turn(x, 3, LANES + 5, y, rows, 1, 2)
 
 
-COMPILED = {f: fast(f) for f in (turn_kernel, lanes_kernel, tile_kernel, strip_kernel)}
+COMPILED = {f: called(f) for f in (turn_kernel, lanes_kernel, tile_kernel, strip_kernel)}
 
 
 def check_same(function, *arguments):

@@ -10,7 +10,7 @@ kernels and returns channels-last memory; float64, and everything under `use("pl
 | one channel at a time                         | depthwise                           |
 | one pixel at a time: a matrix product         | pointwise, gemm (_kernel)           |
 | copied windows, then a matrix product         | im2col (_loops)                     |
-| tiles with fewer products                     | winograd (_matrices, _steps, _lines, _transforms, _filters, _tiles) |
+| tiles with fewer products                     | winograd (_matrices, _steps, _scheme, _lines, _transforms, _filters, _tiles) |
 | references: frequencies; seven for eight      | fft, strassen                       |
 | vectors, and sums kept in registers           | simd, tile, strip (_lower, _lower_simd, _tile, _products, _strip) |
 | the fast loops made of them                   | indirect (_scheme, _kernel), packing, stems, outer_products (outer_kernel), planes (_scheme, _kernel) |
@@ -19,7 +19,7 @@ kernels and returns channels-last memory; float64, and everything under `use("pl
 | the optimisers' steps; channels moved about    | steps, rows                         |
 | networks in integers, four rules of rounding  | integer (_layers, _pointwise, _pool, _kernels), codes, requantization |
 | products of bytes, and layers made of them    | byte_tile (_lower_bytes, _codes, _vectors), byte_kernel, byte_planes, byte_conv |
-| who computes what                             | select, choice, modes, threads, layout, _jit |
+| who computes what                             | select, choice, modes, threads (_launch, _mailbox), layout, _jit (_cache) |
 | what the machine allows                       | machine (_kernels)                  |
 
 This page imports no other page that needs numba: each function imports its own on first call.

@@ -3,7 +3,7 @@
     y = A^T [ Σ_c (G w G^T) * (B^T d B) ] A       d the a x a tile of x, a = m + r - 1;  matrices and sources: `winograd_matrices`
 
 The steps, each a readable loop, are the page `winograd_steps`. This page is the algorithm as the table knows it: how the fast form cuts its
-work, what it takes of memory, and its three directions; the fast loops stand in `winograd_tiles`. Cost: a² C F multiply-adds for each of
+work, what it takes of memory (`winograd_scheme`), and its three directions; the fast loops stand in `winograd_tiles`. Cost: a² C F multiply-adds for each of
 the N ceil(OH/m) ceil(OW/m) tiles (F(2,3): 2.25 times fewer than direct, F(4,3): 4 times, both less the part of edge tiles that is thrown
 away), transforms beside it, and a²/r² times the weights in memory. The gradients:
 
@@ -14,48 +14,24 @@ Rounding: F(2,3) is as accurate as direct (all its numbers are halves); each lar
 Padding is multiplied by transformed weights; NaN and infinities spread over the tiles that they touch.
 """
 import math
-from functools import lru_cache
 
 import numpy as np
 
-from . import indirect_scheme as scheme
-from . import layout, select, standing, threads, tile
+from . import layout, select, standing, threads
 from . import winograd_tiles as tiles
 from .indirect import room_bytes
+from .indirect_scheme import DEEP
 from .simd import LANES
-from .tile import NR
 from .winograd_filters import pack_filters, unpack_filters
 from .winograd_matrices import arrays
+from .winograd_scheme import TILES, part, product_tile, rooms
 from .winograd_steps import conv, conv_weight, error_bound, plain_rooms, turned, turned_weights
-
-WORKING = 2**20         # bytes of V and S (or Z) of one task: half of the second cache
-BLOCK = 48              # tiles of a task, at most
-STREAM = 18             # what a panel of transformed filters costs a block on its way from memory, in tiles multiplied with it (by trial)
-# register tiles: rows, panels, cost: instructions of a step of k, (vectors + rows + vectors·rows) for each multiply-add
-TILES = tuple((rows, panels, 1 + 1 / rows + 1 / (panels * tile.NV)) for rows, panels in (((tile.PAIR, 2), (8, 1)) if tile.PAIR else ((4, 1),)))
-ROUND = 2**23           # bytes of transformed filters at a time, where they are not kept: they stay in the last cache until they are used
 
 
 def supports(geometry):
     """Square windows of at least 2x2 at stride 1, without dilation or groups; any padding."""
     g = geometry
     return g.kh == g.kw >= 2 and g.sh == g.sw == g.dh == g.dw == g.groups == 1
-
-
-@lru_cache(maxsize=4096)
-def product_tile(g, m, pieces):
-    """((tiles, panels of filters) multiplied at a time, (tiles of a block, splits of the panels)) for F(m, r): two panels where they come in pairs
-    and the pairs share out evenly, else one."""
-    count, n, panels, found = g.n * -(-g.oh // m) * -(-g.ow // m), m + g.kh - 1, -(-g.f // NR), []
-    for rows, together, cost in TILES:
-        if panels % together == 0:
-            most = max(1, min(BLOCK, WORKING // (4 * n * n * (tiles.pitch(g.c) + together * NR))) // rows)
-            shape = -(-count // rows), 1, panels // together, pieces
-            block, splits = scheme.cut(*shape, most, STREAM / rows)
-            few = -(-count // (rows * block)) * splits <= 64 * pieces
-            found.append((scheme.busiest(*shape, block, splits, STREAM / rows) * rows * together * cost if few else cost, rows, together, block * rows, splits))
-    best = min(found)
-    return best[1:3], best[3:]
 
 
 class Winograd:
@@ -70,37 +46,11 @@ class Winograd:
         """See `error_bound`."""
         return error_bound(direction, x, w, geometry, self.m, bias, dtype)
 
-    def rooms(self, g, direction):
-        """(shape, type) of the scratch of the fast kernels, in their order, and how the work is cut: (block, splits, pieces)."""
-        m, r = self.m, g.kh
-        n, count = m + r - 1, g.n * -(-g.oh // m) * -(-g.ow // m)
-        wide, panels, parts, pieces = tiles.pitch(g.c), -(-g.f // NR), -(-g.c // tile.MR), threads.get_num_threads()
-        if direction == "grad_weight":
-            block, splits, width = min(BLOCK, max(1, WORKING // (4 * n * n * (wide + panels * NR)))), 1, panels * NR
-            block, pieces = -(-count // -(-count // block)), max(1, min(pieces, count // 4))
-        else:
-            (_, together), (block, splits) = product_tile(g, m, pieces)
-            width, pieces = together * NR, min(pieces, -(-count // block) * splits)
-        vectors = (pieces, max(n * n, r * r, LANES) * LANES)
-        both = [((pieces, n * n * (block * size + LANES)), np.float32) for size in (wide, width)]
-        small = [(vectors, np.float32), (vectors, np.float32), ((pieces, block), np.int64)]
-        if direction == "grad_weight":
-            sums = [((pieces, n * n * panels * parts * tile.MR * NR), np.float32), *both, *small[:2], (vectors, np.float32)]
-            return sums, (block, splits, pieces)
-        return [((panels * n * n * g.c * NR,), np.float32), *both, *small, ((min(g.c, scheme.DEEP),), np.float32)], (block, splits, pieces)
-
-    def part(self, g):
-        """The geometry with so many filters alone as are transformed in one round: as many in each, in whole panels or pairs of them."""
-        width = tile.PAIR and 2 * NR or NR
-        panels = -(-g.f // width)
-        rounds = -(-panels // max(1, ROUND // (4 * (self.m + g.kh - 1)**2 * g.c * width)))
-        return g._replace(f=min(g.f, -(-panels // rounds) * width))
-
     def workspace_bytes(self, geometry, direction="forward", dtype=np.float32):
         """Fast: a round of transformed weights, blocks of tiles and their sums (for grad_weight a transformed dw a thread). Plain: all steps."""
         g = turned(geometry) if direction == "grad_input" else geometry
         if select.is_fast(dtype):
-            return room_bytes(self.rooms(g if direction == "grad_weight" else self.part(g), direction)[0])
+            return room_bytes(rooms(g if direction == "grad_weight" else part(g, self.m), self.m, direction)[0])
         return sum(math.prod(shape) for shape in plain_rooms(g, self.m, direction)) * np.dtype(dtype).itemsize
 
     def kind(self, g):
@@ -120,14 +70,14 @@ class Winograd:
         keep: all filters are transformed now; else in each call, as many at a time as ROUND allows. Cost of that:
         F C a r (a + r) multiply-adds.
         """
-        g, taps, part = geometry, geometry.kh**2, geometry if keep else self.part(geometry)
-        shapes, (block, splits, pieces) = self.rooms(part, "forward")
+        g, taps, some_of = geometry, geometry.kh**2, geometry if keep else part(geometry, self.m)
+        shapes, (block, splits, pieces) = rooms(some_of, self.m, "forward")
         U, V, S, d, e, rows, zero = (select.scratch(shape, kind) for shape, kind in shapes)
         AT, G, BT = arrays(self.m, g.kh, np.float32)
         first, step_f, *steps = (taps - 1, taps, g.f * taps, -1) if turn else (0, g.c * taps, taps, 1)
-        zero[:], kernel, w = 0, self.kernel(part), w.reshape(-1)
+        zero[:], kernel, w = 0, self.kernel(some_of), w.reshape(-1)
         bias, shape = np.zeros(g.f, np.float32) if bias is None else bias, (g.n, g.oh, g.ow, g.f)
-        rest = (V, S, d, e, rows, zero, BT, AT, self.m, len(BT), pieces, block, splits, scheme.DEEP, g.n, g.h, g.w, g.c, g.f, g.oh, g.ow, g.top, g.left)
+        rest = (V, S, d, e, rows, zero, BT, AT, self.m, len(BT), pieces, block, splits, DEEP, g.n, g.h, g.w, g.c, g.f, g.oh, g.ow, g.top, g.left)
 
         order = np.arange(max(taps, LANES))                                                       # of a filter's numbers in memory
         order[:taps] = order[:taps][::-1] if turn else order[:taps]
@@ -138,8 +88,8 @@ class Winograd:
 
         def run(x, R=None, low=-np.inf, high=np.inf):
             y = layout.room(shape)
-            for skip in range(0, g.f, part.f):
-                some = min(part.f, g.f - skip)
+            for skip in range(0, g.f, some_of.f):
+                some = min(some_of.f, g.f - skip)
                 if not keep:
                     pack(skip, some)
                 threads.run(kernel, pieces, x.reshape(-1), U, bias, bias if R is None else R.reshape(-1), int(R is not None), np.float32(low),
@@ -180,7 +130,7 @@ class Winograd:
         g = geometry
         if not select.is_fast(dy.dtype):
             return conv_weight(layout.nchw(dy), layout.nchw(x), g, self.m)
-        shapes, (block, _, pieces) = self.rooms(g, "grad_weight")
+        shapes, (block, _, pieces) = rooms(g, self.m, "grad_weight")
         slabs, V, Z, d, e, out = (select.scratch(shape, kind) for shape, kind in shapes)
         AT, G, BT = arrays(self.m, g.kh, np.float32)
         n, dw = len(BT), np.empty(g.w_shape, np.float32)

@@ -1,0 +1,66 @@
+"""How a Winograd convolution is cut into tasks, and what it takes of memory: worked out from shapes alone. Read `winograd` first: it has the formula.
+
+    block      tiles of m x m outputs that a task transforms, multiplies and transforms back, so that V and S stay in its half of the second cache
+    splits     of the filters, where there are few blocks
+    rounds     filters are transformed so many at a time that they stay in the last cache until they are used, unless they are kept
+"""
+from functools import lru_cache
+
+import numpy as np
+
+from . import indirect_scheme as scheme
+from . import threads, tile
+from . import winograd_tiles as tiles
+from .simd import LANES
+from .tile import NR
+
+WORKING = 2**20         # bytes of V and S (or Z) of one task: half of the second cache
+BLOCK = 48              # tiles of a task, at most
+STREAM = 18             # what a panel of transformed filters costs a block on its way from memory, in tiles multiplied with it (by trial)
+# register tiles: rows, panels, cost: instructions of a step of k, (vectors + rows + vectors·rows) for each multiply-add
+TILES = tuple((rows, panels, 1 + 1 / rows + 1 / (panels * tile.NV)) for rows, panels in (((tile.PAIR, 2), (8, 1)) if tile.PAIR else ((4, 1),)))
+ROUND = 2**23           # bytes of transformed filters at a time, where they are not kept: they stay in the last cache until they are used
+
+
+@lru_cache(maxsize=4096)
+def product_tile(g, m, pieces):
+    """((tiles, panels of filters) multiplied at a time, (tiles of a block, splits of the panels)) for F(m, r): two panels where they come in pairs
+    and the pairs share out evenly, else one."""
+    count, n, panels, found = g.n * -(-g.oh // m) * -(-g.ow // m), m + g.kh - 1, -(-g.f // NR), []
+    for rows, together, cost in TILES:
+        if panels % together == 0:
+            most = max(1, min(BLOCK, WORKING // (4 * n * n * (tiles.pitch(g.c) + together * NR))) // rows)
+            shape = -(-count // rows), 1, panels // together, pieces
+            block, splits = scheme.cut(*shape, most, STREAM / rows)
+            few = -(-count // (rows * block)) * splits <= 64 * pieces
+            found.append((scheme.busiest(*shape, block, splits, STREAM / rows) * rows * together * cost if few else cost, rows, together, block * rows, splits))
+    best = min(found)
+    return best[1:3], best[3:]
+
+
+def rooms(g, m, direction):
+    """(shape, type) of the scratch of the fast kernels, in their order, and how the work is cut: (block, splits, pieces)."""
+    r = g.kh
+    n, count = m + r - 1, g.n * -(-g.oh // m) * -(-g.ow // m)
+    wide, panels, parts, pieces = tiles.pitch(g.c), -(-g.f // NR), -(-g.c // tile.MR), threads.get_num_threads()
+    if direction == "grad_weight":
+        block, splits, width = min(BLOCK, max(1, WORKING // (4 * n * n * (wide + panels * NR)))), 1, panels * NR
+        block, pieces = -(-count // -(-count // block)), max(1, min(pieces, count // 4))
+    else:
+        (_, together), (block, splits) = product_tile(g, m, pieces)
+        width, pieces = together * NR, min(pieces, -(-count // block) * splits)
+    vectors = (pieces, max(n * n, r * r, LANES) * LANES)
+    both = [((pieces, n * n * (block * size + LANES)), np.float32) for size in (wide, width)]
+    small = [(vectors, np.float32), (vectors, np.float32), ((pieces, block), np.int64)]
+    if direction == "grad_weight":
+        sums = [((pieces, n * n * panels * parts * tile.MR * NR), np.float32), *both, *small[:2], (vectors, np.float32)]
+        return sums, (block, splits, pieces)
+    return [((panels * n * n * g.c * NR,), np.float32), *both, *small, ((min(g.c, scheme.DEEP),), np.float32)], (block, splits, pieces)
+
+
+def part(g, m):
+    """The geometry with so many filters alone as are transformed in one round: as many in each, in whole panels or pairs of them."""
+    width = tile.PAIR and 2 * NR or NR
+    panels = -(-g.f // width)
+    rounds = -(-panels // max(1, ROUND // (4 * (m + g.kh - 1)**2 * g.c * width)))
+    return g._replace(f=min(g.f, -(-panels // rounds) * width))
