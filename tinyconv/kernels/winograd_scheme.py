@@ -15,7 +15,7 @@ from .simd import LANES
 from .tile import NR
 
 WORKING = 2**20         # bytes of V and S (or Z) of one task: half of the second cache
-BLOCK = 48              # tiles of a task, at most
+BLOCK = 24              # tiles of a task, at most: with few channels more of them would still fit the cache, but gain nothing
 STREAM = 18             # what a panel of transformed filters costs a block on its way from memory, in tiles multiplied with it (by trial)
 # register tiles: rows, panels, cost: instructions of a step of k, (vectors + rows + vectors·rows) for each multiply-add
 TILES = tuple((rows, panels, 1 + 1 / rows + 1 / (panels * tile.NV)) for rows, panels in (((tile.PAIR, 2), (8, 1)) if tile.PAIR else ((4, 1),)))
