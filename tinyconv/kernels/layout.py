@@ -12,7 +12,8 @@ import numpy as np
 
 
 SMALL = 2048            # numbers: about a tenth of a microsecond to write
-_addressof, _from_buffer, _empty, _ndarray = ctypes.addressof, ctypes.c_char.from_buffer, np.empty, np.ndarray        # found once: `room` is called for each result
+# found once: `room` is called for each result
+_addressof, _from_buffer, _empty, _ndarray = ctypes.addressof, ctypes.c_char.from_buffer, np.empty, np.ndarray
 
 
 def _lies_as(x, order):

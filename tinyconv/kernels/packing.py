@@ -56,7 +56,7 @@ def pack_panels(lo, hi, w, packed, strange, groups, fg, step_g, step_f, terms, t
 @fast
 def pack_straight(lo, hi, w, packed, strange, groups, fg, step_g, terms, taps):
     """`pack_panels` where the filters are the neighbours (step_f = 1). Tasks: LANES terms of each group, a line or two of each of whose rows go to
-    every panel in turn: so few rows are read straight on. A panel by itself would go through all rows, and rows that lie apart are pages that lie apart."""
+    every panel in turn: so few rows are read straight on. A panel by itself would go through all rows, each of them on another page."""
     panels, depth, total = packed.shape[0] // groups, terms.size, np.float32(0)
     blocks = (depth + LANES - 1) // LANES
     for task in range(lo, hi):

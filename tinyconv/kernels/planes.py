@@ -55,7 +55,8 @@ class Scheme:
                      *tables.first, *step, *y_plane, *origin, *out_step)
 
     def ready(self, w, bias):
-        """Weights and bias laid out in whole vectors, and room for notes; or None if w (F·KH·KW, flat) is not finite: then padding may not be multiplied by it."""
+        """Weights and bias laid out in whole vectors, and room for notes; or None if w (F·KH·KW, flat) is not finite: then padding may not be
+        multiplied by it."""
         if self.none:
             return NONE, NONE
         room = select.scratch(self.room)
@@ -123,7 +124,8 @@ class WeightScheme:
         """dy (N,OH,OW,F), x (N,H,W,F) -> the threads' sums (pieces, C-vectors, taps, LANES)."""
         room, size = select.scratch(self.room), math.prod(self.slabs)
         slabs, notes = room[:size].reshape(self.slabs), room[size:].view(np.int64).reshape(self.notes)
-        threads.run(self.kernel, self.pieces, x.reshape(-1), dy.reshape(-1), slabs, self.zero, notes, *self.rest, work=dy.size * slabs.shape[1] // dy.shape[3] // 8)
+        work = dy.size * slabs.shape[1] // dy.shape[3] // 8
+        threads.run(self.kernel, self.pieces, x.reshape(-1), dy.reshape(-1), slabs, self.zero, notes, *self.rest, work=work)
         return slabs
 
 

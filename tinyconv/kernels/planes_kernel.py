@@ -50,7 +50,8 @@ def build(K, S, ROWS, COLS, TOP, BOTTOM, LEFT, RIGHT, WHOLE):
     def convolve(lo, hi, x, w, low, high, y, zero, notes, tables, places, kinds_h, kinds_w, blocks, pieces, together, n, c, h, wide,
                  first_h, first_w, step_h, step_w, out_h, out_w, a, b, out_step_h, out_step_w):
         """Tasks: pieces. x (N,H,W,C), w (C-vectors, taps and a bias, LANES), y (N,OH,OW,C), all flat; zero: C of them; notes: room for the places of
-        a tile's pixels and outputs, a row for each piece."""
+        a tile's pixels and outputs, a row for each piece. Several images are taken together where one tile is the whole plane: then no pixel of the
+        window is padding, and all places may be moved from image to image."""
         bands, bias = kinds_h.size, blocks * K * K * LANES
         units = (n + together - 1) // together * bands
         for piece in range(lo, hi):

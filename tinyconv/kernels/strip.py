@@ -4,7 +4,7 @@
 
 Depthwise convolution does KH·KW multiply-adds for each number it reads, few enough that loading decides. A vector of x loaded once
 serves every output whose window it lies in, and the weights in use stay in registers: for K = 3, S = 1 and 2 x 8 outputs that is
-40 + 9 loads for 144 multiply-adds instead of 288.
+40 + 9 loads of vectors for 144 multiply-adds instead of 288.
 
 Where the pixels lie is read from a table, -1 standing for padding, so that borders need no loop of their own. It is the same for all channels, so
 it is worked out once a tile: `pixels` and `outputs` note the places, as addresses in compiled code; a vector of channels then costs an address

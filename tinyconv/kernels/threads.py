@@ -14,92 +14,20 @@ A long job is cut into SHARES pieces for each thread: processors are seldom equa
 done with his own pieces takes one of the others'. With one piece a thread, all would wait for the slowest. The split depends on the thread count and
 the amount of work alone and not on who took which piece: results repeat bit for bit.
 """
-import os
-import queue
-import threading
 from importlib import import_module
 
 import numpy as np
 
+from .workers import available, get_num_threads, pool, set_num_threads
+
+__all__ = ["available", "call", "drive", "get_num_threads", "pieces", "pool", "run", "set_num_threads", "split"]
 SMALL = 15_000          # elementary operations (about 5 microseconds) below which sharing a job costs more than it saves
-PATIENCE = 4_000_000    # clock cycles (about 1.5 milliseconds) for which a worker watches the mailbox before it sleeps
 LONG = 4 * SMALL        # elementary operations from which on a job is cut finer than one piece a thread
 SHARES = 4              # pieces for each thread then
 MOST = 32               # pieces of a job
 NOBODY = np.zeros(1, np.int64)
 _addresses = {}         # driver -> addresses of its kernels
 _machinery = None       # the page `_launch`, once a job was compiled: it imports numba
-
-
-def available():
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-class _Pool:
-    """Workers that watch one mailbox, each with a bell to wake it; made on first use, and anew in a forked child."""
-
-    def __init__(self):
-        self.lock = threading.RLock()
-        self.count = available()
-        self.box, self.asleep, self.bells = None, None, []
-
-    def ready(self):
-        """The mailbox of (at least) count - 1 workers, the sleeping ones of them rung."""
-        if len(self.bells) < self.count - 1:
-            for bell in self.bells:
-                bell.put(False)                                     # the workers of an outgrown mailbox end
-            self.bells = [queue.SimpleQueue() for _ in range(self.count - 1)]
-            self.box, self.asleep = import_module(f"{__package__}._mailbox").mailbox(len(self.bells))
-            for me, bell in enumerate(self.bells):
-                threading.Thread(target=self.work, args=(self.box, me + 1, bell), daemon=True, name="tinyconv").start()
-        for me in range(self.count - 1):
-            if self.asleep[me]:
-                self.asleep[me] = 0
-                self.bells[me].put(True)
-        return self.box
-
-    @staticmethod
-    def work(box, me, bell):
-        from ._mailbox import serve
-        while bell.get():
-            serve(box, me, PATIENCE)
-
-
-_pool = _Pool()
-
-
-def _after_fork():
-    """Threads do not survive a fork: the child begins with a pool of its own and the same thread count."""
-    global _pool
-    count = _pool.count
-    _pool = _Pool()
-    _pool.count = count
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-
-def pool():
-    """The pool of this process."""
-    return _pool
-
-
-def set_num_threads(n):
-    """Use n threads for kernels from now on (1 = the calling thread alone).
-
-    Errors: ValueError unless n is an integer of at least 1.
-    """
-    if not hasattr(n, "__index__") or isinstance(n, bool) or n < 1:
-        raise ValueError(f"n must be an integer of at least 1, not {n!r}")
-    with _pool.lock:
-        _pool.count = int(n)
-
-
-def get_num_threads():
-    """How many threads kernels use."""
-    return _pool.count
 
 
 def split(tasks, parts):
@@ -115,7 +43,7 @@ def split(tasks, parts):
 
 def pieces(work, count=None):
     """Into how many pieces a job of so much work (None: unknown) is cut at most, for `count` threads (None: as many as there are)."""
-    count = _pool.count if count is None else count
+    count = get_num_threads() if count is None else count
     return min(MOST, count * SHARES if count > 1 and work is not None and work >= LONG else count)
 
 
@@ -134,10 +62,10 @@ def run(kernel, tasks, *arguments, work=None):
         for lo, hi in split(tasks, parts):
             kernel(lo, hi, *arguments)
         return
-    machinery, pool = _compiled_part(), _pool
+    machinery, workers = _compiled_part(), pool()
     address = machinery.address_of(kernel, arguments)
-    with pool.lock:
-        _check(kernel, machinery.launch(pool.ready(), address, 0, tasks, parts, *arguments))
+    with workers.lock:
+        _check(kernel, machinery.launch(workers.ready(), address, 0, tasks, parts, *arguments))
 
 
 def call(kernel, lo, hi, *arguments):
@@ -169,11 +97,11 @@ def drive(driver, kernels, *arguments, work):
     if not hasattr(driver, "overloads"):
         driver(NOBODY, 1, [kernel for kernel, _ in kernels()], *arguments)
         return
-    pool = _pool
+    workers = pool()
     if driver not in _addresses:
         _addresses[driver] = np.array([_compiled_part().address_of(kernel, given) for kernel, given in kernels()], np.int64)
-    if pool.count <= 1 or work < SMALL:
+    if workers.count <= 1 or work < SMALL:
         _check(driver, driver(NOBODY, 1, _addresses[driver], *arguments))
         return
-    with pool.lock:
-        _check(driver, driver(pool.ready(), min(pool.count, MOST), _addresses[driver], *arguments))
+    with workers.lock:
+        _check(driver, driver(workers.ready(), min(workers.count, MOST), _addresses[driver], *arguments))

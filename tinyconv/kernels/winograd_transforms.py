@@ -2,7 +2,8 @@
 
     V = B^T d B  (data)        U = G g G^T  (filters)        Y = A^T S A  (outputs)        Z = A dy A^T  (spread, for the gradient)
 
-For 3x3 windows with m = 2 and 4 each one-dimensional transform is written out (`winograd_lines`). `sandwich` does the same for any matrices. The matrices and where they come from: `winograd_matrices`.
+For 3x3 windows with m = 2 and 4 each one-dimensional transform is written out (`winograd_lines`). `sandwich` does the same for any
+matrices. The matrices and where they come from: `winograd_matrices`.
 Cost: (rows + columns) one-dimensional transforms a tile and vector. Bound by: the additions, and loads and stores of the half-done tile.
 """
 import numpy as np
