@@ -9,7 +9,7 @@ import numpy as np
 from ._jit import unrolled
 from .simd import LANES, load, store, turn
 from .tile import MR, NR
-from .winograd_transforms import filter_tile, sandwich
+from .winograd_transforms import START, VECTOR, filter_tile, sandwich
 
 
 @unrolled
@@ -34,7 +34,7 @@ def pack_filters(lo, hi, w, first, step_f, step_c, step_t, kind, G, U, d, e, row
                     for lane in range(LANES):
                         for t in range(taps):
                             g[t * LANES + lane] = w[at + lane * step_f + t * step_t] if f0 + lane < f else np.float32(0)
-                filter_tile(kind, G, n, r, g, 0, r * LANES, LANES, e[piece], U, (f0 // NR * n * n * c + channel) * NR + f0 % NR, c * NR)
+                filter_tile(kind, G, n, r, g, START, r * LANES, VECTOR, e[piece], U, (f0 // NR * n * n * c + channel) * NR + f0 % NR, c * NR)
 
 
 @unrolled
@@ -51,7 +51,7 @@ def unpack_filters(lo, hi, slabs, GT, dw, d, e, out, pieces, r, n, c, f):
                     for s in range(1, slabs.shape[0]):
                         total = total + load(slabs[s], at)
                     store(d[piece], point * LANES, total)
-                sandwich(GT, r, n, d[piece], 0, n * LANES, LANES, e[piece], g, 0, LANES)
+                sandwich(GT, r, n, d[piece], START, n * LANES, VECTOR, e[piece], g, START, VECTOR)
                 for lane in range(min(LANES, f - f0)):
                     for t in range(r * r):
                         dw[((f0 + lane) * c + channel) * r * r + t] = g[t * LANES + lane]

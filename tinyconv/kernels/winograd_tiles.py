@@ -18,7 +18,7 @@ from functools import lru_cache
 from ._jit import called, unrolled
 from .simd import LANES, higher, load, load_n, lower, splat, store, store_n
 from .tile import MR, NR, NV, keep, multiply_ahead, multiply_panels, outer, resume, zeros
-from .winograd_transforms import data_tile, output_tile, spread_tile
+from .winograd_transforms import START, VECTOR, data_tile, output_tile, spread_tile
 
 
 @called
@@ -47,7 +47,7 @@ def read_data(kind, BT, n, x, image, i0, j0, h, w, c, d, e, V, to, hop):
             data_tile(kind, BT, n, x, ((image * h + i0) * w + j0) * c + c0, w * c, c, e, V, to + c0, hop)
         else:
             gather(x, image, i0, j0, n, h, w, c, c0, d)
-            data_tile(kind, BT, n, d, 0, n * LANES, LANES, e, V, to + c0, hop)
+            data_tile(kind, BT, n, d, START, n * LANES, VECTOR, e, V, to + c0, hop)
 
 
 @unrolled
@@ -55,13 +55,13 @@ def read_gradient(kind, A, m, n, dy, image, i0, j0, h, w, c, d, e, Z, to, hop, b
     """Z[to·NR + point·hop + filter] = A dY A^T of the m x m tile at (i0, j0), filters in panels of NR, `block` tiles each."""
     for c0 in range(0, (c + NR - 1) // NR * NR, LANES):                  # whole panels: filters behind the last are zeros
         gather(dy, image, i0, j0, m, h, w, c, c0, d)
-        spread_tile(kind, A, m, n, d, 0, m * LANES, LANES, e, Z, (c0 // NR * block + to) * NR + c0 % NR, hop)
+        spread_tile(kind, A, m, n, d, START, m * LANES, VECTOR, e, Z, (c0 // NR * block + to) * NR + c0 % NR, hop)
 
 
 @unrolled
 def write_tile(kind, AT, m, n, S, at, hop, d, e, image, i0, j0, h, w, f, f0, bias, R, residual, low, high, y):
     """y = clip(A^T S A + bias + R) for LANES filters from f0 on of the m x m pixels at (i0, j0), as far as they lie in the image."""
-    output_tile(kind, AT, m, n, S, at, n * hop, hop, e, d, 0, LANES)
+    output_tile(kind, AT, m, n, S, at, n * hop, hop, e, d, START, VECTOR)
     offset = load_n(bias, f0, f - f0)
     for i in range(min(m, h - i0)):
         for j in range(min(m, w - j0)):

@@ -12,6 +12,9 @@ from ._jit import unrolled
 from .simd import LANES, fma, load, splat, store
 from .winograd_lines import (data2, data4, filter2, filter4, get2, get3, get4, get6, output2, output4, put2, put4, put6, spread2, spread4)
 
+# from the beginning, vector after vector: numbers that are no literals to numba, which would compile each transform once more for them
+START, VECTOR = np.int64(0), np.int64(LANES)
+
 
 # ---- a whole tile of LANES channels: q[to + (i·n + j)·hop] = (M d M^T)[i, j] with d[i, j] = p[at + i·down + j·right], through e ----
 
