@@ -1,6 +1,6 @@
 """How a compiled kernel is reached: by its address, with arguments that lie where any thread can read them.
 
-A kernel is compiled without a door for Python, which would take it from a fifth of a second to half of one to compile (`_jit`). `launch` is the one
+A kernel is compiled without a door for Python, which would take a tenth to a third of a second more (`_jit`). `launch` is the one
 door for all kernels whose arguments are of the same types: Python hands it a kernel's address and the arguments; it lays both down on its stack and
 calls the kernel from there, alone or with the threads that watch the mailbox (`_mailbox`). `within` is the same for compiled code.
 

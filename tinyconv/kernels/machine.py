@@ -87,24 +87,32 @@ def in_turns(call, nbytes, seconds):
     """(call's seconds, peak, bandwidth of a working set of nbytes, launch): medians of turns that follow each other for so many seconds.
 
     A processor's clock and what else it does change from second to second; what is measured in the same milliseconds changes alike, so
-    that a call's share of its limits is steadier than either. The launch is taken off the times of peak and bandwidth.
+    that a call's share of its limits is steadier than either. The launch is taken off the times of peak and bandwidth, each measured in a job
+    about as long as the call: after milliseconds in a kernel the interpreter's own code has left the caches, and a short job behind a long call
+    would pay for its return.
     """
     count, size = threads.get_num_threads(), 1 << (min(max(int(nbytes), SMALL), LARGE) - 1).bit_length()
     a, b, x, y = layout.room(SUMS * LANES), layout.room(count * SUMS * LANES), layout.room(size // 8), layout.room(size // 8)
     a[:], x[:], y[:], steps, times = 1, 1, 0, STEPS // 5, max(1, 2**22 // size)
-    jobs = (call, call, lambda: threads.run(multiply_adds, count, a, b, steps), lambda: threads.run(copies, x.size // LANES, x, y, times),
-            lambda: threads.run(nothing, count))
-    for job in jobs * 3:
-        job()
+    work = [call, call, lambda: threads.run(multiply_adds, count, a, b, steps), lambda: threads.run(copies, x.size // LANES, x, y, times)]
+    jobs = (*work, lambda: threads.run(nothing, count), lambda: threads.run(nothing, count))
+    for _ in range(3):
+        _, call_seconds, arithmetic, copied, *_ = _moments(jobs)
+    steps, times = (int(n * max(1.0, call_seconds / taken)) for n, taken in ((steps, arithmetic), (times, copied)))
     taken, stop = [], time.perf_counter() + seconds
     while len(taken) < 5 or time.perf_counter() < stop:
-        moments = [time.perf_counter()]
-        for job in jobs:
-            job()
-            moments.append(time.perf_counter())
-        taken.append(np.diff(moments))
-    _, again, arithmetic, copied, launch = np.median(taken, axis=0)                        # the first call brings its arrays back into the caches
+        taken.append(_moments(jobs))
+    _, again, arithmetic, copied, _, launch = np.median(taken, axis=0)                     # what comes first brings its arrays back into the caches
     return again, 2 * SUMS * LANES * steps * count / (arithmetic - launch), size * times / (copied - launch), launch
+
+
+def _moments(jobs):
+    """Seconds of each job, one after the other."""
+    moments = [time.perf_counter()]
+    for job in jobs:
+        job()
+        moments.append(time.perf_counter())
+    return np.diff(moments)
 
 
 def least_seconds(flop, nbytes):
