@@ -14,7 +14,6 @@ What numba compiles to let Python call a function, unpacking each array, takes a
 and @door have such a door; the others are reached by their address (`threads`, `_launch`).
 All compile a function on its first call and release the interpreter lock while it runs. Compiled code is kept: `_cache`.
 """
-import os
 import types
 
 import llvmlite.binding
