@@ -19,23 +19,32 @@ def _zeros(context, MR, NV):
     return kind(MR, NV), emit
 
 
+def row_place(builder, at, pitch, i, nv):
+    """Where vector number i of the sums lies, nv of them in a row."""
+    return builder.add(builder.add(at, builder.mul(pitch, I64(i // nv))), I64(LANES * (i % nv)))
+
+
 @instructions(tile.keep)
-def _keep(context, acc, MR, NV, S, at):
+def _keep(context, acc, MR, NV, S, at, pitch):
+    nv = NV.literal_value
+
     def emit(c, b, s, v):
+        p = pointer(c, b, s.args[3], v[3])
         for i, value in enumerate(cgutils.unpack_tuple(b, v[0])):
-            emit_store(b, pointer(c, b, s.args[3], v[3]), b.add(v[4], I64(LANES * i)), value)
+            emit_store(b, p, row_place(b, v[4], v[5], i, nv), value)
         return c.get_dummy_value()
-    return types.void(acc, MR, NV, S, types.intp), emit
+    return types.void(acc, MR, NV, S, types.intp, types.intp), emit
 
 
 @instructions(tile.resume)
-def _resume(context, MR, NV, S, at):
-    kind = types.UniTuple(vector, MR.literal_value * NV.literal_value)
+def _resume(context, MR, NV, S, at, pitch):
+    nv = NV.literal_value
+    kind = types.UniTuple(vector, MR.literal_value * nv)
 
     def emit(c, b, s, v):
         p = pointer(c, b, s.args[2], v[2])
-        return c.make_tuple(b, kind, [emit_load(b, p, b.add(v[3], I64(LANES * i))) for i in range(kind.count)])
-    return kind(MR, NV, S, types.intp), emit
+        return c.make_tuple(b, kind, [emit_load(b, p, row_place(b, v[3], v[4], i, nv)) for i in range(kind.count)])
+    return kind(MR, NV, S, types.intp, types.intp), emit
 
 
 @instructions(tile.finish)

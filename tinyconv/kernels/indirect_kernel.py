@@ -84,7 +84,7 @@ def build(PANELS, NV, LAST, ROWS):
                 begins = t0 == 0 and c0 == 0 and begun == 0
                 ends = t0 + tall >= taps and c0 + wide >= cg and unfinished == 0
                 for r in range(0, count, ROWS):
-                    acc = zeros(ROWS, WIDE) if begins else resume(ROWS, WIDE, partial, r * WIDE * LANES)
+                    acc = zeros(ROWS, WIDE) if begins else resume(ROWS, WIDE, partial, r * WIDE * LANES, WIDE * LANES)
                     for t in range(t0, min(taps, t0 + tall)):
                         if alike and table[r * taps + t] < 0:
                             continue
@@ -94,7 +94,7 @@ def build(PANELS, NV, LAST, ROWS):
                     if ends:
                         finish(acc, ROWS, WIDE, y, table, block * taps + r, column, n, bias, column, R, residual, low, high)
                     else:
-                        keep(acc, ROWS, WIDE, partial, r * WIDE * LANES)
+                        keep(acc, ROWS, WIDE, partial, r * WIDE * LANES, WIDE * LANES)
     return panels
 
 

@@ -94,6 +94,6 @@ def build(K, S, ROWS, COLS, TOP, BOTTOM, LEFT, RIGHT, WHOLE):
                         pixels(where, 0, LINE, x, tables, (kind * blocks + t) * LINE, at_x, zero)
                         for first in range(0, c, LANES):
                             c0, at = min(first, c - LANES) if WHOLE else first, (first // LANES * blocks + t) * K * K * LANES
-                            acc = gradients(resume(K, K, slab, at), COLS, K, S, where, 0, x, dy, c0, WHOLE, c - c0)
-                            keep(acc, K, K, slab, at)
+                            acc = gradients(resume(K, K, slab, at, K * LANES), COLS, K, S, where, 0, x, dy, c0, WHOLE, c - c0)
+                            keep(acc, K, K, slab, at, K * LANES)
     return convolve, weight_grad

@@ -77,14 +77,15 @@ def slide(acc, MR, NV, HOP, A, a, B, b, K):
     return tuple(out)
 
 
-def keep(acc, MR, NV, S, at):
-    """Put the sums away in the flat array S, from `at` on, for later."""
-    S[at:at + MR * NV * LANES] = np.concatenate(acc)
+def keep(acc, MR, NV, S, at, pitch):
+    """Put the sums away in the flat array S for later: row i from at + i·pitch on."""
+    for i in range(MR):
+        S[at + i * pitch:at + i * pitch + NV * LANES] = np.concatenate(acc[i * NV:(i + 1) * NV])
 
 
-def resume(MR, NV, S, at):
+def resume(MR, NV, S, at, pitch):
     """The sums as `keep` put them away."""
-    return tuple(S[at + i * LANES:at + (i + 1) * LANES].copy() for i in range(MR * NV))
+    return tuple(S[at + i * pitch + j * LANES:at + i * pitch + (j + 1) * LANES].copy() for i in range(MR) for j in range(NV))
 
 
 def finish(acc, MR, NV, C, places, q, column, n, bias, at, R, residual, low, high):

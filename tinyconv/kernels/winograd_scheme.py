@@ -1,6 +1,7 @@
 """How a Winograd convolution is cut into tasks, and what it takes of memory: worked out from shapes alone. Read `winograd` first: it has the formula.
 
-    block      tiles of m x m outputs that a task transforms, multiplies and transforms back, so that V and S stay in its half of the second cache
+    block      tiles of m x m outputs that a task transforms, multiplies and transforms back, so that V and S stay in the second cache; with many channels
+           they may outgrow it, for fewer tiles a block cost more: all filters stream past every block
     splits     of the filters, where there are few blocks
     rounds     filters are transformed so many at a time that they stay in the last cache until they are used, unless they are kept
 """
@@ -10,11 +11,11 @@ import numpy as np
 
 from . import indirect_scheme as scheme
 from . import threads, tile
-from . import winograd_tiles as tiles
 from .simd import LANES
 from .tile import NR
+from .winograd_pixels import pitch
 
-WORKING = 2**20         # bytes of V and S (or Z) of one task: half of the second cache
+WORKING = 2**21         # bytes of V and S (or Z) of one task, at most: a second cache or two (by trial)
 BLOCK = 24              # tiles of a task, at most: with few channels more of them would still fit the cache, but gain nothing
 STREAM = 18             # what a panel of transformed filters costs a block on its way from memory, in tiles multiplied with it (by trial)
 # register tiles: rows, panels, cost: instructions of a step of k, (vectors + rows + vectors·rows) for each multiply-add
@@ -29,7 +30,7 @@ def product_tile(g, m, pieces):
     count, n, panels, found = g.n * -(-g.oh // m) * -(-g.ow // m), m + g.kh - 1, -(-g.f // NR), []
     for rows, together, cost in TILES:
         if panels % together == 0:
-            most = max(1, min(BLOCK, WORKING // (4 * n * n * (tiles.pitch(g.c) + together * NR))) // rows)
+            most = max(1, min(BLOCK, WORKING // (4 * n * n * (pitch(g.c) + together * NR))) // rows)
             shape = -(-count // rows), 1, panels // together, pieces
             block, splits = scheme.cut(*shape, most, STREAM / rows)
             few = -(-count // (rows * block)) * splits <= 64 * pieces
@@ -42,15 +43,16 @@ def rooms(g, m, direction):
     """(shape, type) of the scratch of the fast kernels, in their order, and how the work is cut: (block, splits, pieces)."""
     r = g.kh
     n, count = m + r - 1, g.n * -(-g.oh // m) * -(-g.ow // m)
-    wide, panels, parts, pieces = tiles.pitch(g.c), -(-g.f // NR), -(-g.c // tile.MR), threads.get_num_threads()
+    wide, panels, parts, pieces = pitch(g.c), -(-g.f // NR), -(-g.c // tile.MR), threads.get_num_threads()
     if direction == "grad_weight":
         block, splits, width = min(BLOCK, max(1, WORKING // (4 * n * n * (wide + panels * NR)))), 1, panels * NR
         block, pieces = -(-count // -(-count // block)), max(1, min(pieces, count // 4))
+        runs = n * n                                                        # one point's tiles lie together
     else:
         (_, together), (block, splits) = product_tile(g, m, pieces)
-        width, pieces = together * NR, min(pieces, -(-count // block) * splits)
+        width, pieces, runs = together * NR, min(pieces, -(-count // block) * splits), block        # one tile's points lie together
     vectors = (pieces, max(n * n, r * r, LANES) * LANES)
-    both = [((pieces, n * n * (block * size + LANES)), np.float32) for size in (wide, width)]
+    both = [((pieces, n * n * block * size + runs * LANES), np.float32) for size in (wide, width)]
     small = [(vectors, np.float32), (vectors, np.float32), ((pieces, block), np.int64)]
     if direction == "grad_weight":
         sums = [((pieces, n * n * panels * parts * tile.MR * NR), np.float32), *both, *small[:2], (vectors, np.float32)]

@@ -53,18 +53,35 @@ def filter_tile(kind, M, n, r, p, at, down, right, e, q, to, hop):
 
 
 @unrolled
+def outputs4(p, at, down, right):
+    """A^T s A of F(4,3) without a room for the half-done tile: four rows of four vectors, in registers as far as they reach."""
+    a, b, c = output4(get6(p, at, down)), output4(get6(p, at + right, down)), output4(get6(p, at + 2 * right, down))
+    d, e, g = output4(get6(p, at + 3 * right, down)), output4(get6(p, at + 4 * right, down)), output4(get6(p, at + 5 * right, down))
+    return (output4((a[0], b[0], c[0], d[0], e[0], g[0])), output4((a[1], b[1], c[1], d[1], e[1], g[1])),
+            output4((a[2], b[2], c[2], d[2], e[2], g[2])), output4((a[3], b[3], c[3], d[3], e[3], g[3])))
+
+
+@unrolled
+def outputs2(p, at, down, right):
+    """A^T s A of F(2,3): two rows of two vectors."""
+    a, b = output2(get4(p, at, down)), output2(get4(p, at + right, down))
+    c, d = output2(get4(p, at + 2 * right, down)), output2(get4(p, at + 3 * right, down))
+    return output2((a[0], b[0], c[0], d[0])), output2((a[1], b[1], c[1], d[1]))
+
+
+@unrolled
 def output_tile(kind, M, m, n, p, at, down, right, e, q, to, hop):
     """A^T s A: n x n -> m x m vectors."""
     if kind == 4:
-        for j in range(6):
-            put4(e, j * LANES, 6 * LANES, output4(get6(p, at + j * right, down)))
-        for i in range(4):
-            put4(q, to + i * 4 * hop, hop, output4(get6(e, i * 6 * LANES, LANES)))
+        a, b, c, d = outputs4(p, at, down, right)
+        put4(q, to, hop, a)
+        put4(q, to + 4 * hop, hop, b)
+        put4(q, to + 8 * hop, hop, c)
+        put4(q, to + 12 * hop, hop, d)
     elif kind == 2:
-        for j in range(4):
-            put2(e, j * LANES, 4 * LANES, output2(get4(p, at + j * right, down)))
-        for i in range(2):
-            put2(q, to + i * 2 * hop, hop, output2(get4(e, i * 4 * LANES, LANES)))
+        a, b = outputs2(p, at, down, right)
+        put2(q, to, hop, a)
+        put2(q, to + 2 * hop, hop, b)
     else:
         sandwich(M, m, n, p, at, down, right, e, q, to, hop)
 
