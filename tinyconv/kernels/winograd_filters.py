@@ -43,8 +43,8 @@ def unpack_filters(lo, hi, slabs, GT, dw, d, e, out, pieces, r, n, c, f):
     panels, parts = (f + NR - 1) // NR, (c + MR - 1) // MR
     for piece in range(lo, hi):
         g = out[piece]
-        for channel in range(piece * c // pieces, (piece + 1) * c // pieces):
-            for f0 in range(0, f, LANES):
+        for f0 in range(0, f, LANES):
+            for channel in range(piece * c // pieces, (piece + 1) * c // pieces):          # straight on in each point's part of the slabs
                 for point in range(n * n):
                     at = ((point * panels + f0 // NR) * parts * MR + channel) * NR + f0 % NR
                     total = load(slabs[0], at)

@@ -45,9 +45,14 @@ def read_data(kind, BT, n, x, image, i0, j0, h, w, c, d, e, V, to, hop):
 @unrolled
 def read_gradient(kind, A, m, n, dy, image, i0, j0, h, w, c, d, e, Z, to, hop, block):
     """Z[to·NR + point·hop + filter] = A dY A^T of the m x m tile at (i0, j0), filters in panels of NR, `block` tiles each."""
+    inner = i0 + m <= h and j0 + m <= w
     for c0 in range(0, (c + NR - 1) // NR * NR, LANES):                  # whole panels: filters behind the last are zeros
-        gather(dy, image, i0, j0, m, h, w, c, c0, d)
-        spread_tile(kind, A, m, n, d, START, m * LANES, VECTOR, e, Z, (c0 // NR * block + to) * NR + c0 % NR, hop)
+        place = (c0 // NR * block + to) * NR + c0 % NR
+        if inner and c0 + LANES <= c:
+            spread_tile(kind, A, m, n, dy, ((image * h + i0) * w + j0) * c + c0, w * c, c, e, Z, place, hop)
+        else:
+            gather(dy, image, i0, j0, m, h, w, c, c0, d)
+            spread_tile(kind, A, m, n, d, START, m * LANES, VECTOR, e, Z, place, hop)
 
 
 @unrolled

@@ -70,24 +70,24 @@ def build(kind, ROWS, PANELS):
 
     @unrolled
     def weight_grad(lo, hi, x, dy, slabs, V, Z, d, e, BT, A, m, n, pieces, block, images, h, w, c, f, oh, ow, top, left):
-        """Tasks: pieces. x (N,H,W,C), dy (N,OH,OW,F) flat; slabs (pieces, points·panels·parts·MR·NR), zeroed here."""
+        """Tasks: pieces. x (N,H,W,C), dy (N,OH,OW,F) flat; slabs (pieces, points·panels·parts·MR·NR)."""
         tall, across, panels, parts = (oh + m - 1) // m, (ow + m - 1) // m, (f + NR - 1) // NR, (c + MR - 1) // MR
         tiles, wide = images * tall * across, pitch(c)
         hop, step = block * wide + LANES, block * panels * NR + LANES                   # a sum over tiles: here a point's tiles lie together
         for piece in range(lo, hi):
             slab, v, z = slabs[piece], V[piece], Z[piece]
-            slab[:] = 0
-            last = (piece + 1) * tiles // pieces
-            for first in range(piece * tiles // pieces, last, block):
+            begin, last = piece * tiles // pieces, (piece + 1) * tiles // pieces
+            for first in range(begin, last, block):
                 count = min(block, last - first)
                 for q in range(count):
                     image, i, j = (first + q) // (tall * across), (first + q) // across % tall * m, (first + q) % across * m
                     read_data(kind, BT, n, x, image, i - top, j - left, h, w, c, d[piece], e[piece], v, q * wide, hop)
                     read_gradient(kind, A, m, n, dy, image, i, j, oh, ow, f, d[piece], e[piece], z, q, step, block)
                 for point in range(n * n):
-                    for part in range(parts):
-                        for panel in range(panels):
+                    for panel in range(panels):
+                        for part in range(parts):
                             to = ((point * panels + panel) * parts + part) * MR * NR
-                            acc = outer(resume(MR, NV, slab, to, NR), MR, NV, v, point * hop + part * MR, wide, z, point * step + panel * block * NR, NR, NR, count)
+                            acc = zeros(MR, NV) if first == begin else resume(MR, NV, slab, to, NR)
+                            acc = outer(acc, MR, NV, v, point * hop + part * MR, wide, z, point * step + panel * block * NR, NR, NR, count)
                             keep(acc, MR, NV, slab, to, NR)
     return convolve, weight_grad
