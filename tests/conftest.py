@@ -1,13 +1,16 @@
 """What every test shares: a generator with a fixed seed, and a guard that no test leaves a switch turned."""
 import os
 
-import ahead
 import numpy as np
 import pytest
+import shared
 
 from tinyconv import kernels, tensor
 
 kernels.use(os.environ.get("TINYCONV_TEST_MODE", "fast"))          # test_without_jit runs the small tests once more in plain mode
+
+
+REPORTS, COUNT = pytest.StashKey(), pytest.StashKey()              # in the second process: a test's reports, how many tests it has run
 
 
 def _second_runs(session):
@@ -16,31 +19,63 @@ def _second_runs(session):
 
 
 def pytest_collection_modifyitems(items):
-    """The process that compiles ahead takes the tests the other way round."""
-    if ahead.FOLDER:
-        ahead.backwards(items, ahead.FOLDER)
+    """The second process takes the tests the other way round."""
+    if shared.FOLDER:
+        shared.backwards(items, shared.FOLDER)
 
 
 def pytest_collection_finish(session):
-    """The second runs begin at once, beside all other tests, and so does the process that compiles their kernels ahead."""
+    """The second runs begin at once, beside all other tests, and so does the process that shares these with the session."""
     if session.config.option.collectonly or not (runs := _second_runs(session)):
         return
     for item in runs:
         item.module.begin(item.callspec.params["setting"])
     if not runs[0].module.SECOND_RUN:
-        ahead.begin([item.nodeid for item in session.items if item not in runs])
+        shared.begin([item.nodeid for item in session.items if item not in runs])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item, nextitem):
+    """A test that the second process has run counts as it went there."""
+    if (found := shared.reports_of(item.nodeid)) is None:
+        return None
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for data in found:
+        report = item.config.hook.pytest_report_from_serializable(config=item.config, data=data)
+        if isinstance(report.longrepr, list):                                   # a skipped test's file, line and reason, a tuple before JSON
+            report.longrepr = tuple(report.longrepr)
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    item.session._setupstate.teardown_exact(nextitem)                           # as after a test of the session's own: what is set up for a module
+    return True
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """The second process writes down how each test went: before it, in it and after it."""
+    outcome = yield
+    if shared.FOLDER:
+        kept = item.stash.setdefault(REPORTS, [])
+        kept.append(item.config.hook.pytest_report_to_serializable(config=item.config, report=outcome.get_result()))
+        if call.when == "teardown":
+            shared.write(item.nodeid, kept, shared.FOLDER)
+
+
+def pytest_runtest_logfinish():
+    """Each process knows how far the other one is."""
+    shared.one_done()
 
 
 def pytest_runtest_teardown(item, nextitem):
-    """Each process knows how far the other one is."""
-    ahead.one_done()
-    if ahead.FOLDER and nextitem and ahead.met(len(item.session.items) - item.session.items.index(nextitem), ahead.FOLDER):
+    """Where the second process meets the session it ends."""
+    item.session.stash[COUNT] = item.session.stash.get(COUNT, 0) + 1
+    if shared.FOLDER and nextitem and shared.met(len(item.session.items) - item.session.stash[COUNT], shared.FOLDER):
         item.session.shouldstop = "the tests that are left have been run"
 
 
 def pytest_sessionfinish(session):
     """They end with the session, also with one that was interrupted."""
-    ahead.end()
+    shared.end()
     for item in _second_runs(session):
         item.module.end()
 
@@ -49,6 +84,13 @@ def pytest_sessionfinish(session):
 def rng():
     """A generator with a fixed seed, new for each test: the order in which tests run cannot matter."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def same_numbers(request, _begun={}):
+    """A module's own generator, RNG, begins each test where it stood before the module's first one, for the same reason."""
+    if (own := getattr(request.module, "RNG", None)) is not None:
+        own.bit_generator.state = _begun.setdefault(request.module.__name__, own.bit_generator.state)
 
 
 def _switches():

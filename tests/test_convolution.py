@@ -4,6 +4,7 @@ Tolerances are derived: |err| <= c * n * u * conv(|x|, |w|) element by element, 
 roundoff, c the tolerance in the table of algorithms; or the bound that an algorithm's page derives (`geometries.allowed`).
 """
 import weakref
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -111,6 +112,19 @@ def check_not_finite(got, want, algorithm):
         assert np.array_equal(got, want, equal_nan=True)
 
 
+@lru_cache(maxsize=2)
+def not_finite(name):
+    """direction -> (the arrays of `data`, one NaN and one infinity in x, or in dy for grad_input; the reference's result)."""
+    g, (x, w, bias, dy), finite = geometry(name), (a.copy() for a in data(name, integers=True)), data(name, integers=True)
+    rng = np.random.default_rng(1)
+    for a in (x, dy):
+        a.reshape(-1)[rng.integers(a.size)] = np.inf
+        a.reshape(-1)[rng.integers(a.size)] = np.nan
+    with np.errstate(invalid="ignore"):
+        return {"forward": ((x, w, bias, dy), reference.forward(x, w, bias, g)), "grad_input": ((x, w, bias, dy), reference.grad_input(dy, w, g)),
+                "grad_weight": ((x, w, bias, finite[3]), reference.grad_weight(finite[3], x, g))}
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("name", MARKED)
 def test_nan_and_infinity_stay_where_they_belong(name, algorithm):
@@ -118,25 +132,15 @@ def test_nan_and_infinity_stay_where_they_belong(name, algorithm):
 
     An algorithm that mixes numbers before it multiplies may spread them: nothing that the reference makes non-finite is finite there.
     """
-    g = geometry(name)
-    if not select.ALGORITHMS[algorithm].supports(g):
+    if not select.ALGORITHMS[algorithm].supports(geometry(name)):
         check_refused(name, algorithm)
         return
-    x, w, bias, dy = (a.copy() for a in data(name, integers=True))
-    rng = np.random.default_rng(1)
-    for a in (x, dy):
-        a.reshape(-1)[rng.integers(a.size)] = np.inf
-        a.reshape(-1)[rng.integers(a.size)] = np.nan
-    finite = data(name, integers=True)
     with np.errstate(invalid="ignore"):
         for mode in select.MODES:
             with kernels.use(mode):
-                for direction, want, args in (
-                        ("forward", reference.forward(x, w, bias, g), (x, w, bias, dy)),
-                        ("grad_input", reference.grad_input(dy, w, g), (x, w, bias, dy)),
-                        ("grad_weight", reference.grad_weight(finite[3], x, g), (x, w, bias, finite[3]))):
-                    if direction in select.ALGORITHMS[algorithm].directions:
-                        check_not_finite(compute(direction, name, *args, algorithm), want, algorithm)
+                for direction in select.ALGORITHMS[algorithm].directions:
+                    args, want = not_finite(name)[direction]
+                    check_not_finite(compute(direction, name, *args, algorithm), want, algorithm)
 
 
 @pytest.mark.small

@@ -36,6 +36,12 @@ FLAGS = {"njit", "jit", "prange"}
 STANDARD = set(sys.stdlib_module_names) - {"pickle", "marshal", "shelve", "dbm"}
 
 
+@lru_cache(maxsize=None)
+def _nodes(tree):
+    """Every node of a syntax tree, in a list."""
+    return list(ast.walk(tree))
+
+
 class Page(NamedTuple):
     """One source file: its path from the repository's root, its text, its syntax tree."""
 
@@ -51,7 +57,7 @@ class Page(NamedTuple):
 
     def all(self, *kinds):
         """Every node of these kinds, wherever it stands."""
-        return [node for node in ast.walk(self.tree) if isinstance(node, kinds)]
+        return [node for node in _nodes(self.tree) if isinstance(node, kinds)]
 
     def imported(self, node):
         """The full dotted names that one import statement reaches, relative ones resolved; `from a import b` gives a.b."""

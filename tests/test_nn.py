@@ -8,7 +8,7 @@ import tinyconv as tc
 from tinyconv import nn
 
 pytestmark = pytest.mark.small
-RNG = np.random.default_rng(5)
+RNG = np.random.default_rng(6)          # of 5 one number is too near the bend of relu
 
 
 def _x(*shape):
