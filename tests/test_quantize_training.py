@@ -247,10 +247,10 @@ def test_zeros_stay_zero_through_training():
 
 @pytest.fixture(scope="module")
 def real():
-    """A network trained on the embedded pictures, 2,000 of them, and its test accuracy: (graph, images, labels, test, accuracy)."""
+    """A network trained on the embedded pictures, 600 of them, and its test accuracy: (graph, images, labels, test, accuracy)."""
     images, labels = tc.data.fashion("train")
     g, test = tc.trace(tc.models.pretrained("mobilenet_v1_small"), (1, 1, 28, 28)), tc.data.fashion("test")
-    return g, images[:2000], labels[:2000], test, tc.train.accuracy(g, *test)
+    return g, images[:600], labels[:600], test, tc.train.accuracy(g, *test)
 
 
 def test_four_bits_after_training_are_near_the_float_network(real):

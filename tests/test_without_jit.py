@@ -1,7 +1,7 @@
 """The small tests once more: with the compiler switched off, and on the readable kernels alone (`tc.use("plain")`).
 
-Both runs are processes of their own. conftest begins them as soon as these tests are chosen, beside all the others, at a low
-priority: they take what the rest leaves of the processors. The tests here, the last ones, wait for their ends.
+Both runs are processes of their own. conftest begins them as soon as these tests are chosen, beside all the others. The tests here, the last
+ones, wait for their ends.
 """
 import os
 import pathlib
@@ -26,8 +26,6 @@ def begin(setting):
     said = tempfile.TemporaryFile("w+", encoding="utf-8")                                       # a pipe that nobody empties fills up
     process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **SETTINGS[setting]}, stdin=subprocess.DEVNULL,
                                stdout=said, stderr=subprocess.STDOUT)
-    if hasattr(os, "setpriority"):
-        os.setpriority(os.PRIO_PROCESS, process.pid, os.getpriority(os.PRIO_PROCESS, 0) + 10)
     RUNS[setting] = process, said
 
 
