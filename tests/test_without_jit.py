@@ -1,7 +1,7 @@
 """The small tests once more: with the compiler switched off, and on the readable kernels alone (`tc.use("plain")`).
 
-Both runs are processes of their own. conftest begins them as soon as these tests are chosen, beside all the others. The tests here, the last
-ones, wait for their ends.
+Both runs are processes of their own. conftest begins the first as soon as these tests are chosen, beside all the others, and the second when half
+of those are done and most of its kernels compiled. The tests here, the last ones, wait for their ends.
 """
 import os
 import pathlib
@@ -46,6 +46,7 @@ def test_small_tests_pass_otherwise_too(setting):
     Without the compiler every kernel is plain Python, for a debugger to step through; in plain mode everything, training
     included, runs on the loops that are the formulas.
     """
+    begin(setting)
     process, said = RUNS[setting]
     code = process.wait(timeout=600)
     said.seek(0)
