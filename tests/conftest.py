@@ -1,4 +1,4 @@
-"""What every test shares: a generator with a fixed seed, and a guard that no test leaves a switch turned."""
+"""What every test shares: a fixed seed, a guard that no test leaves a switch turned, and how two processes share the suite (`shared`)."""
 import os
 
 import numpy as np

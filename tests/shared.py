@@ -14,7 +14,7 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-FOLDER = os.environ.get("TINYCONV_TEST_SHARED")          # in the second process: where these files are
+FOLDER = os.environ.pop("TINYCONV_TEST_SHARED", None)    # in the second process: where these files are; a pytest that a test begins is none
 RUN = {}                                                 # in the session: the process, the open files, and "found", the reports by test
 
 

@@ -14,9 +14,11 @@ import shared
 TESTS = """
 import os
 import pytest
+import shared
 
 def beside():
-    return "TINYCONV_TEST_SHARED" in os.environ
+    assert "TINYCONV_TEST_SHARED" not in os.environ
+    return shared.FOLDER is not None
 
 @pytest.fixture
 def broken_afterwards():
@@ -100,8 +102,7 @@ def pytest_collection_finish(session):
 """ % os.path.dirname(shared.__file__), encoding="utf-8")
     shutil.copy(pathlib.Path(shared.__file__).with_name("conftest.py"), tmp_path / "conftest_of_the_suite.py")
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = small: x\n", encoding="utf-8")
-    environment = {name: value for name, value in os.environ.items() if name != "TINYCONV_TEST_SHARED"}
-    environment["PYTHONPATH"] = os.pathsep.join([str(shared.ROOT), environment.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(shared.ROOT), os.environ.get("PYTHONPATH", "")])}
     run = subprocess.run([sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rA", str(tmp_path)], cwd=tmp_path, env=environment,
                          capture_output=True, text=True, timeout=120)
     assert run.returncode == 1, run.stdout + run.stderr

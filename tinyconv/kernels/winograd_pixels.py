@@ -3,8 +3,8 @@
     V[to + point·hop + channel] = B^T d B           d the n x n pixels at (i0, j0), zeros outside the image
     y[m x m pixels at (i0, j0)] = clip(A^T S A + bias + R), as far as they lie in the image
 
-One vector of LANES channels at a time; `winograd_transforms` has the transforms, `winograd_tiles` the kernels that walk over the tiles. A tile within the
-image is read and written where it lies, a vector of whole channels; at a border its pixels are gathered first, and written one by one.
+One vector of LANES channels at a time; `winograd_transforms` has the transforms, `winograd_tiles` the kernels that walk over the tiles. A tile within
+the image is read and written where it lies, a vector of whole channels; at a border its pixels are gathered first, and written one by one.
 Bound by: the lines that come and go between the first and the second cache, about one a vector read or written.
 """
 from ._jit import called, unrolled
@@ -15,7 +15,8 @@ from .winograd_transforms import START, VECTOR, data_tile, output_tile, outputs2
 
 @called
 def pitch(c):
-    """Numbers from one tile's channels to the next's: whole vectors, and no power of two, which would fall on the same lines of the cache."""
+    """Numbers from one point's channels (in the weight gradient: one tile's) to the next's: whole vectors, and no power of two, which would fall on
+    the same lines of the cache."""
     wide = (c + LANES - 1) // LANES * LANES
     return wide + LANES if wide % 256 == 0 else wide
 

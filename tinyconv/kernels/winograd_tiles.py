@@ -6,7 +6,7 @@ A task takes `block` tiles of the image and some panels of filters, in memory of
     S[q, point]  (2·NR,)     = V[q, point] U[point]       a product (block, C) x (C, 2·NR) for each of the a·a points: `tile.multiply_panels`
     y            m·m pixels  = A^T S[q] A + bias          one vector of filters at a time
 
-V and S stay in the second cache (`winograd_scheme`); over whole images they would go to memory and back, and the gain would be lost. A tile's points
+V and S stay in the second cache, but for many channels (`winograd_scheme`); over whole images they would go to memory and back. A tile's points
 lie together: its transform goes through two or three pages of memory, and not 36. The transformed weights U, a²/r² times the weights, stream through
 once for every block: while one piece of them is multiplied, the next is asked for (`tile.multiply_ahead`). The weight gradient is the adjoint:
 dU[point] (C, F) = Σ_tiles V[point]^T (A dY A^T)[point], into a slab for each thread, slabs added in order, then G^T dU G.
