@@ -16,6 +16,7 @@ from ._launch import address_of, entry_of
 from ._mailbox import I64, call, share
 
 CHANGING = ("x", "R", "residual", "low", "high", "y", "tables", "floats")
+LINE = 64                                       # bytes of a cache line
 HEAD, ENTRY, TASKS, ALIGN, FIRST = 11, 0, 1, 2, 3       # FIRST: one integer for each of CHANGING, 0 if the kernel has no such argument
 NUMBERS, DATA, LENGTH = 2, 4, 5                 # integers before a flat array's count of numbers, address and length, as compiled code knows it
 
@@ -72,15 +73,6 @@ def change(block, R, residual, low, high):
     put(here + block[FIRST + 4], high)
 
 
-@door
-def change_factor(block, b, room):
-    """Put in what a product has beside x and y: its second matrix, and its scratch, which it sees as integers and as floats."""
-    here = address(block)
-    put(here + block[FIRST + 1] + 8 * DATA, address(b))
-    put(here + block[FIRST + 6] + 8 * DATA, address(room))
-    put(here + block[FIRST + 7] + 8 * DATA, address(room))
-
-
 @fast
 def put_in(block, x, memory):
     """x and y, which begins at a line of `memory` -> the byte of `memory` where that is."""
@@ -96,6 +88,20 @@ def alone(block, x, memory):
     """The job with this x and y, on the calling thread -> where y begins; or -1 less the kernel's status."""
     first = put_in(block, x, memory)
     failed = call(block[ENTRY], address(block) + 8 * HEAD, 0, block[TASKS])
+    return first if failed == 0 else -1 - failed
+
+
+@door
+def product(block, a, b, memory, room, box, parts):
+    """A matrix product with these factors, on one thread if parts is 1, else shared. Its scratch begins at a line of `room`, and it sees it as
+    integers and as floats."""
+    here, first = address(block), put_in(block, a, memory)
+    scratch = (address(room) + LINE - 1) // LINE * LINE
+    put(here + block[FIRST + 1] + 8 * DATA, address(b))
+    put(here + block[FIRST + 6] + 8 * DATA, scratch)
+    put(here + block[FIRST + 7] + 8 * DATA, scratch)
+    entry, laid, tasks = block[ENTRY], here + 8 * HEAD, block[TASKS]
+    failed = call(entry, laid, 0, tasks) if parts == 1 else share(box, entry, laid, tasks, parts)
     return first if failed == 0 else -1 - failed
 
 
@@ -126,16 +132,17 @@ def starter(kernel, block, arguments, work):
 
     arguments: what was laid down, kept as long as this function is; work as in `threads.run`. Errors: RuntimeError if the kernel fails.
     """
-    most, shares = (1, 1) if work < threads.SMALL else (min(int(block[TASKS]), threads.MOST), threads.SHARES if work >= threads.LONG else 1)
+    many, parts = work >= threads.SMALL, {}         # threads -> pieces
 
     def start(x, memory):
         pool = threads.pool()
         count = pool.count
-        if most == 1 or count == 1:
-            first = alone(block, x, memory)
-        else:
+        if many and count > 1:
             with pool.lock:
-                first = shared(block, x, memory, pool.ready(), most if most < shares * count else shares * count)
+                cut = parts.get(count) or parts.setdefault(count, min(int(block[TASKS]), threads.pieces(work, count)))
+                first = shared(block, x, memory, pool.ready(), cut)
+        else:
+            first = alone(block, x, memory)
         if first < 0:
             raise RuntimeError(f"kernel {kernel.__name__} failed with status {-1 - first}")
         return first

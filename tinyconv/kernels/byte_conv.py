@@ -62,11 +62,11 @@ class Dense:
         packed = np.concatenate([p.transpose(0, 2, 3, 1).reshape(g.f, taps, -1)[:, used] for p in parts], 1)     # (F, taps, terms)
         start = bias.astype(np.int64) - (x_zero + flip) * packed.sum((1, 2), dtype=np.int64)
         panels, cg = -(-fg // NR), packed.shape[2]
-        tiles, splits = cut(-(-pixels // MR), g.groups, panels, threads.get_num_threads())
+        work = pixels * g.f * (packed[0].size // 64 + 1)
+        tiles, splits = cut(-(-pixels // MR), g.groups, panels, threads.get_num_threads(), threads.pieces(work))
         block, border = tiles * MR, np.full(cg + LINE, x_zero & 255 ^ flip, np.uint8)
         several = g.groups * splits
         units = -(-pixels // block) * several
-        work = pixels * g.f * (packed[0].size // 64 + 1)
         pieces = min(threads.pieces(work), units)
         cuts = [piece * units // pieces for piece in range(pieces + 1)]
         looks = [rows_seen(a // several * block, min(-(-b // several) * block, pixels) - 1, g.oh, g.ow, g.sh, rows, g.h) for a, b in zip(cuts, cuts[1:])]

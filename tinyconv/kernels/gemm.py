@@ -20,6 +20,7 @@ of rows need is packed once, as the weights of a convolution are (`indirect`).
 
 Bound by: FMA. Source: Goto & van de Geijn, "Anatomy of high-performance matrix multiplication" (2008), sections 4 and 5.
 """
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -28,7 +29,7 @@ from ..formulas.geometry import conv2d_geometry
 from . import indirect, layout, outer_products, select, standing, threads
 from ._jit import plain
 from .gemm_kernel import TERMS, multiply
-from .indirect_scheme import BLOCK, WHOLE, cut, tile_rows
+from .indirect_scheme import BEGINNING, BLOCK, WHOLE, cut, tile_rows
 from .simd import LANES
 from .tile import NR, PAIR
 
@@ -55,7 +56,7 @@ def _as_convolution(pixels, c, f):
 def _scheme(m, k, n, count):
     """How a product is cut for `count` threads: (pieces, work, shape of the scratch, arrays that never change, numbers)."""
     panels, rows, work = -(-n // NR), tile_rows(n), m * n * k // 32
-    tiles, splits = cut(-(-m // rows), 1, panels, count, BLOCK // rows, LAYING / rows)
+    tiles, splits = cut(-(-m // rows), 1, panels, count, threads.pieces(work, count), BLOCK // rows, LAYING / rows, 2 if PAIR else 1, BEGINNING / k)
     block = tiles * rows
     pieces = min(threads.pieces(work, count), -(-m // block) * splits)
     several = 2 if PAIR and panels > 1 else 1                                       # panels at once
@@ -71,15 +72,19 @@ def _often(m, k, n):
 
 
 @lru_cache(maxsize=4096)
-def _standing(m, k, n, turned, count):
+def _ready(m, k, n, turned, count):
     """run(a (M,K), b) -> c (M,N), b (K,N) or, if turned, (N,K): the kernel with all that shapes tell laid down once."""
+    if _often(m, k, n):
+        if turned:
+            return lambda a, b: indirect.Forward(b, None, _as_convolution(m, k, n))(a).reshape(m, n)
+        return lambda a, b: indirect.grad_input(a, b, _as_convolution(m, n, k)).reshape(m, n)
     pieces, work, room, constants, numbers = _scheme(m, k, n, count)
     numbers = (*numbers, int(turned), m, k, n)
     if hasattr(multiply, "overloads"):
-        return standing.product(multiply, pieces, constants, numbers, m, k, n, room, work)
+        return standing.product(multiply, pieces, constants, numbers, m, k, n, room, work, count)
 
     def run(a, b):
-        c, scratch = layout.room((m, n)), select.scratch(room, np.int64)
+        c, scratch = layout.room((m, n)), select.loose(math.prod(room))[:-8].reshape(room)
         threads.run(multiply, pieces, a.reshape(-1), b.reshape(-1), c.reshape(-1), *constants, scratch, scratch.view(np.float32), *numbers)
         return c
     return run
@@ -104,7 +109,10 @@ def matmul(a, b, transpose_a=False, transpose_b=False):
     """
     if transpose_a and transpose_b:
         b, transpose_b = np.ascontiguousarray(b.T), False
-    a, b = (x if x.flags.carray else layout.writable(x) for x in (a, b))
+    if not a.flags.carray:
+        a = layout.writable(a)
+    if not b.flags.carray:
+        b = layout.writable(b)
     m, k = a.shape[::-1] if transpose_a else a.shape
     n = b.shape[0] if transpose_b else b.shape[1]
     if not select.is_fast(a.dtype):
@@ -113,7 +121,4 @@ def matmul(a, b, transpose_a=False, transpose_b=False):
         return c
     if transpose_a:
         return outer_products.grad_weight(a, b, _as_convolution(k, n, m)).reshape(m, n)
-    if _often(m, k, n):
-        return (indirect.Forward(b, None, _as_convolution(m, k, n))(a) if transpose_b else
-                indirect.grad_input(a, b, _as_convolution(m, n, k))).reshape(m, n)
-    return _standing(m, k, n, bool(transpose_b), threads.get_num_threads())(a, b)
+    return _ready(m, k, n, transpose_b, threads.get_num_threads())(a, b)

@@ -7,22 +7,25 @@
 
 Read `indirect` first: it has the formula.
 """
+import heapq
 import math
 from functools import lru_cache
 
 import numpy as np
 
 from . import select, standing, threads
-from .indirect_kernel import convolve
+from .indirect_kernel import FEW, convolve
 from .packing import filter_rows, pack_panels, pack_straight
 from .simd import LANES
 from .standing import OPEN, PLACES
 from .tile import MR, NR, PAIR, TRIO
 
+SLOWER = 1.5            # processors are seldom equally fast
 DEEP = 128              # terms of a sum taken at once
 BLOCK = 9 * MR          # pixels in a task, at most
 LOADING = 8             # what a panel's weights cost a block when they come into the first cache, in pixels multiplied with them (by trial)
 WHOLE = math.lcm(MR, PAIR, TRIO) if PAIR else MR       # pixels that are whole tiles of every kind
+BEGINNING = 200         # what a piece costs to begin with, in terms of the sums of a tile and a panel (by trial)
 FAR = 512               # rows so many numbers apart fall on the same few lines of the first cache: they are copied first, next to each other
 
 
@@ -31,36 +34,50 @@ def tile_rows(fg):
     return PAIR if PAIR and fg > NR + LANES else TRIO if PAIR and fg > NR else MR
 
 
-def busiest(tiles, groups, panels, pieces, block, splits, more):
-    """Tiles times panels that the busiest of the pieces has, cut so: a panel costs a block as much as its tiles and `more`."""
-    per, units = -(-panels // splits), -(-tiles // block) * groups * splits
-    work = [(min(block, tiles - unit // (groups * splits) * block) + more) * max(0, min(panels, (unit % splits + 1) * per) - unit % splits * per)
-            for unit in range(units)]
-    return max(sum(work[i * units // pieces:(i + 1) * units // pieces]) for i in range(pieces))
+def ending(tiles, groups, panels, count, pieces, block, splits, more, together=1, each=0):
+    """How long `count` threads take for the work cut so, in tiles times panels, who is free taking the next piece: equally fast, and all but the
+    first slower by SLOWER; the sum of both. A panel costs a block as much as its tiles and `more`, a piece `each` beside what is in it.
+
+    >>> ending(8, 1, 2, 2, 2, 4, 1, 0), ending(8, 1, 2, 2, 8, 1, 1, 0)
+    (20.0, 18.0)
+    """
+    across, per = -(-tiles // block), share(panels, splits, together)
+    rows, columns = ([min(size, whole - begin) for begin in range(0, whole, size)] for whole, size in ((tiles, block), (panels, per)))
+    units = [(row + more) * column for row in rows for _ in range(groups) for column in columns]
+    pieces, found = min(pieces, len(units)), 0.0
+    works = [each + sum(units[i * len(units) // pieces:(i + 1) * len(units) // pieces]) for i in range(pieces)]
+    for pace in (1.0, SLOWER):
+        free, left = [(0.0, thread) for thread in range(count)], set(range(pieces))
+        while left:
+            when, thread = heapq.heappop(free)
+            piece = min(left, key=lambda piece: (piece - thread * pieces // count) % pieces)           # own ones first: `_mailbox`
+            left.remove(piece)
+            heapq.heappush(free, (when + works[piece] * (pace if thread else 1.0), thread))
+        found += max(free)[0]
+    return found
+
+
+def share(panels, splits, together=1):
+    """Panels of one of so many splits; an even number, where two of them are multiplied together."""
+    per = -(-panels // splits)
+    return per + per % 2 if together == 2 and per > 1 else per
 
 
 @lru_cache(maxsize=None)
-def cut(tiles, groups, panels, pieces, most=BLOCK // MR, more=0):
-    """(tiles of pixels in a block, splits of the panels) that leave the busiest of the pieces the least to do; large blocks, of up to `most`
-    tiles, among equals.
+def cut(tiles, groups, panels, count, pieces, most=BLOCK // MR, more=0, together=1, each=0):
+    """(tiles of pixels in a block, splits of the panels) for the earliest `ending`, in up to so many pieces; blocks of up to `most` tiles, large ones
+    among equals.
 
-    >>> cut(1000, 1, 2, 2, 8), cut(4, 1, 16, 2, 8)
-    ((8, 1), (4, 2))
+    >>> cut(1000, 1, 2, 2, 8, 8), cut(4, 1, 16, 2, 8, 8)
+    ((8, 1), (4, 8))
     """
     if tiles >= 8 * most * pieces:
         return most, 1
-    best = None
-    for block in range(min(most, tiles), 0, -1):
-        splits = 1
-        while True:
-            if -(-tiles // block) * groups * splits <= 64 * pieces:
-                found = busiest(tiles, groups, panels, pieces, block, splits, more)
-                if best is None or found < best[0]:
-                    best = found, block, splits
-            if splits >= panels:
-                break
-            splits = min(panels, 2 * splits)
-    return best[1:] if best else (1, 1)
+    steps, fewest = -(-panels // together), -(-tiles // most)
+    splits = sorted({-(-steps // per) for per in range(1, steps + 1)})
+    blocks = sorted({-(-tiles // across) for across in range(fewest, max(fewest, min(tiles, 4 * pieces)) + 1)}, reverse=True)
+    found = [(block, s) for block in blocks for s in splits if -(-tiles // block) * groups * s <= max(4 * pieces, fewest * groups)]
+    return min(found, key=lambda shape: ending(tiles, groups, panels, count, pieces, *shape, more, together, each))
 
 
 def seen(h, w, grid, step, offsets):
@@ -96,7 +113,7 @@ class Scheme:
         used = seen(h, wide, grid, step, offsets)
         taps, offsets = [taps[t] for t in used], tuple([o[t] for t in used] for o in offsets)
         depth, pixels, panels, rows = len(terms), n * grid[0] * grid[1], -(-fg // NR), tile_rows(fg)
-        alike = worth(n, grid, step, offsets, h, wide)
+        alike, self.work = worth(n, grid, step, offsets, h, wide), pixels * f * depth * len(taps) // 32
         if alike:
             across = -(-n // (BLOCK // rows * rows))
             block, splits = -(-n // (across * rows)) * rows, 1
@@ -104,10 +121,10 @@ class Scheme:
             while splits < panels and blocks * groups * splits < 8 * count and blocks * groups * splits % count:
                 splits = min(panels, 2 * splits)
         else:
-            tiles, splits = cut(-(-pixels // rows), groups, panels, count, BLOCK // rows, LOADING / rows)
+            tiles, splits = cut(-(-pixels // rows), groups, panels, count, threads.pieces(self.work, count), BLOCK // rows, LOADING / rows,
+                                2 if PAIR and pixels > FEW else 1, BEGINNING / (depth * max(1, len(taps))))
             block = tiles * rows
             blocks = -(-pixels // block)
-        self.work = pixels * f * depth * len(taps) // 32
         (row,), (column,) = offsets if len(taps) == 1 else ((-1,), (-1,))
         lift = int(c % FAR == 0 and row >= 0 and column >= 0 and (grid[0] - 1) * step[0] + row < h and (grid[1] - 1) * step[1] + column < wide)
         self.padded = any(at < 0 or (count - 1) * stride + at >= size for size, count, stride, places in
@@ -115,9 +132,9 @@ class Scheme:
         pieces = self.pieces = min(count if lift else threads.pieces(self.work, count), blocks * groups * splits)
         several = 2 if PAIR and panels > 1 else 1                           # panels at once
         tall = -(-block // WHOLE) * WHOLE if several > 1 else block         # whole tiles, of 6 and 8 pixels as of 12
-        self.sizes = groups * panels * len(taps) * depth * NR, pieces * tall * NR * several, pieces * block * (c + LANES) * lift
+        self.sizes = groups * panels * len(taps) * depth * NR, pieces * (tall * NR * several + 1024), pieces * block * (c + LANES) * lift
         self.panels = groups * panels
-        self.rooms = ((sum(self.sizes), np.float32), ((pieces, (len(taps) + 1) * tall), np.int64))
+        self.rooms = ((sum(self.sizes), np.float32), ((pieces, (len(taps) + 1) * tall + 512), np.int64))
         straight, where = step_f == 1, (np.array(terms, np.int64), np.array(taps, np.int64))
         self.packers = (pack_straight, groups * -(-depth // LANES)) if straight else (pack_panels, self.panels)
         self.packing = (groups, fg, step_g, *where) if straight else (groups, fg, step_g, step_f, *where, filter_rows(terms, taps))

@@ -12,12 +12,12 @@ Bound by: the interpreter, about 2 microseconds a call.
 import numpy as np
 
 from . import layout, select, threads
-from ._standing import change, change_factor, laid_down, starter
+from ._standing import LINE, change, laid_down, starter
+from ._standing import product as run_product
 
 LOW, HIGH = -np.inf, np.inf                     # bounds that clip nothing
 OPEN = np.float32(LOW), np.float32(HIGH)
 PLACES = {"x": 0, "R": 3, "residual": 4, "low": 5, "high": 6, "y": 7}     # where they stand in most kernels' arguments
-LINE = 64                                       # bytes of a cache line: where y begins
 
 
 def strides_of(c, h, w, size):
@@ -87,23 +87,26 @@ def codes(kernel, tasks, arguments, places, x_shape, shape, work, dtype, copied=
     return plan
 
 
-def product(kernel, tasks, constants, numbers, m, k, n, room, work):
+def product(kernel, tasks, constants, numbers, m, k, n, room, work, count):
     """product(a (M,K), b of K·N numbers) -> c (M,N): the kernel on (a, b, c, *constants, scratch as integers and as floats, *numbers), all flat.
 
-    room: shape of the scratch in integers of 8 bytes, taken anew in every call. Callers take turns.
+    room: shape of the scratch in integers of 8 bytes, taken anew in every call; count: threads. Callers take turns.
     """
     flat, words = np.zeros(1, np.float32), np.empty(room, np.int64)
     places = {"x": 0, "R": 1, "y": 2, "tables": 3 + len(constants), "floats": 4 + len(constants)}
     arguments = flat, flat, flat, *constants, words, words.view(np.float32), *numbers
     block = laid_down(kernel, tasks, arguments, places, {"x": m * k, "R": k * n, "y": m * n}, LINE)
-    start, empty, ndarray, size, float32 = starter(kernel, block, constants, work), np.empty, np.ndarray, m * n + LINE // 4, np.dtype(np.float32)
+    parts = 1 if work < threads.SMALL else min(tasks, threads.pieces(work, count))
+    empty, ndarray, size, shape, float32, room = np.empty, np.ndarray, m * n + LINE // 4, (m, n), np.dtype(np.float32), int(np.prod(room))
 
     def run(a, b):
-        memory, scratch = empty(size, float32), select.scratch(room, np.int64)
-        with threads.pool().lock:
-            change_factor(block, b, scratch)
-            first = start(a, memory)
-        return ndarray((m, n), float32, memory, first)
+        memory, scratch, pool = empty(size, float32), select.loose(room), threads.pool()
+        with pool.lock:
+            first = run_product(block, a, b, memory, scratch, pool.ready() if parts > 1 else threads.NOBODY, parts)
+        if first < 0:
+            raise RuntimeError(f"kernel {kernel.__name__} failed with status {-1 - first}")
+        return ndarray(shape, float32, memory, first)
+    run.arguments = constants
     return run
 
 

@@ -22,7 +22,7 @@ from .workers import available, get_num_threads, pool, set_num_threads
 
 __all__ = ["available", "call", "drive", "get_num_threads", "pieces", "pool", "run", "set_num_threads", "split"]
 SMALL = 15_000          # elementary operations (about 5 microseconds) below which sharing a job costs more than it saves
-LONG = 4 * SMALL        # elementary operations from which on a job is cut finer than one piece a thread
+PIECE = SMALL // 2      # elementary operations of a piece, at least, where a job is cut finer than one piece a thread
 SHARES = 4              # pieces for each thread then
 MOST = 32               # pieces of a job
 NOBODY = np.zeros(1, np.int64)
@@ -44,7 +44,7 @@ def split(tasks, parts):
 def pieces(work, count=None):
     """Into how many pieces a job of so much work (None: unknown) is cut at most, for `count` threads (None: as many as there are)."""
     count = get_num_threads() if count is None else count
-    return min(MOST, count * SHARES if count > 1 and work is not None and work >= LONG else count)
+    return min(MOST, max(count, min(count * SHARES, work // PIECE)) if count > 1 and work is not None else count)
 
 
 def run(kernel, tasks, *arguments, work=None):

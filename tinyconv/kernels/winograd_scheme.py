@@ -31,10 +31,10 @@ def product_tile(g, m, pieces):
     for rows, together, cost in TILES:
         if panels % together == 0:
             most = max(1, min(BLOCK, WORKING // (4 * n * n * (pitch(g.c) + together * NR))) // rows)
-            shape = -(-count // rows), 1, panels // together, pieces
+            shape = -(-count // rows), 1, panels // together, pieces, pieces
             block, splits = scheme.cut(*shape, most, STREAM / rows)
             few = -(-count // (rows * block)) * splits <= 64 * pieces
-            found.append((scheme.busiest(*shape, block, splits, STREAM / rows) * rows * together * cost if few else cost, rows, together, block * rows, splits))
+            found.append((scheme.ending(*shape, block, splits, STREAM / rows) * rows * together * cost if few else cost, rows, together, block * rows, splits))
     best = min(found)
     return best[1:3], best[3:]
 
