@@ -127,7 +127,7 @@ def always_shared(monkeypatch):
     """Small jobs go to the threads too, in as many pieces as long ones, so that small tests really run them."""
     from tinyconv.kernels import indirect, planes
     monkeypatch.setattr(kernels.threads, "SMALL", 0)
-    monkeypatch.setattr(kernels.threads, "LONG", 0)
+    monkeypatch.setattr(kernels.threads, "PIECE", 1)
     for made in (indirect.schemes, planes.schemes):                    # how work is cut is remembered
         made.cache_clear()
     yield

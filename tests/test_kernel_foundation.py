@@ -137,15 +137,16 @@ def test_small_jobs_stay_on_the_calling_thread():
 
 @pytest.mark.small
 def test_long_jobs_are_cut_finer():
-    """SHARES pieces a thread from LONG on, each done once; never more than there are tasks, or bits of a ticket; one thread has one piece."""
+    """A piece for every PIECE operations, from one to SHARES a thread; never more than there are tasks, or bits of a ticket; one thread has one."""
     kernels.set_num_threads(2)
-    begun, ended = np.zeros(16, np.int64), np.zeros(16, np.int64)
-    threads.run(noted, 16, begun, ended, -1, work=threads.LONG)
+    long, begun, ended = 2 * threads.SHARES * threads.PIECE, np.zeros(16, np.int64), np.zeros(16, np.int64)
+    threads.run(noted, 16, begun, ended, -1, work=long)
     assert sorted(set(zip(begun.tolist(), ended.tolist()))) == threads.split(16, 2 * threads.SHARES)
-    threads.run(noted, 3, begun, ended, -1, work=threads.LONG)
+    threads.run(noted, 3, begun, ended, -1, work=long)
     assert ended[:3].tolist() == [1, 2, 3]
-    assert [threads.pieces(work, 2) for work in (None, threads.LONG - 1, threads.LONG)] == [2, 2, 2 * threads.SHARES]
-    assert threads.pieces(threads.LONG, 1) == 1 and threads.pieces(threads.LONG, 20) == threads.MOST
+    works = None, threads.SMALL, 3 * threads.PIECE, 4 * threads.PIECE - 1, long, 100 * long
+    assert [threads.pieces(work, 2) for work in works] == [2, 2, 3, 3, 2 * threads.SHARES, 2 * threads.SHARES]
+    assert threads.pieces(100 * long, 1) == 1 and threads.pieces(100 * long, 20) == threads.MOST
 
 
 @pytest.mark.small
@@ -432,8 +433,9 @@ def test_matmul(m, n, k, dtype, always_shared):
 @pytest.mark.parametrize("m, k, n", [(12, 5, 3), (49, 96, 40), (220, 300, 450)])
 def test_matmul_takes_what_it_says(m, k, n, monkeypatch):
     """Scratch taken == workspace_bytes, exactly, for every transposition: pieces of B, and B packed as a whole."""
-    taken, scratch = [], select.scratch
+    taken, scratch, loose = [], select.scratch, select.loose
     monkeypatch.setattr(select, "scratch", lambda *a, **k: taken.append(scratch(*a, **k)) or taken[-1])
+    monkeypatch.setattr(select, "loose", lambda count: taken.append(np.empty(count)) or loose(count))
     for ta in (False, True):
         for tb in (False, True):
             taken.clear()

@@ -13,7 +13,7 @@ kernels and returns channels-last memory; float64, and everything under `use("pl
 | tiles with fewer products                     | winograd (_matrices, _steps, _scheme, _lines, _transforms, _filters, _tiles) |
 | references: frequencies; seven for eight      | fft, strassen                       |
 | vectors, and sums kept in registers           | simd, tile, strip (_lower, _lower_simd, _tile, _products, _strip) |
-| the fast loops made of them                   | indirect (_scheme, _kernel), packing, stems, outer_products (outer_kernel), planes (_scheme, _kernel) |
+| the fast loops made of them                   | indirect (_scheme, _kernel), packing, stems, cutting, outer_products (outer_kernel), planes (_scheme, _kernel) |
 | arguments laid down once                      | standing (_standing)                |
 | windows without weights; per-channel scaling  | pool (_windows, _kernels), norm (_loops, _kernels), sums, activations |
 | the optimisers' steps; channels moved about    | steps, rows                         |

@@ -18,6 +18,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from ._instructions import instructions
 from ._jit import called, fast
 
 I64 = ir.IntType(64)
@@ -49,9 +50,15 @@ def write(context, box, at, value):
     return types.void(box, types.intp, types.int64), emit
 
 
-@intrinsic
-def add(context, box, at, value):
+def add(box, at, value):
     """box[at] += value, no update lost; the value before."""
+    before = box[at]
+    box[at] += value
+    return before
+
+
+@instructions(add)
+def _add(context, box, at, value):
     def emit(c, b, s, v):
         return b.atomic_rmw("add", place(c, b, s.args[0], v[0], v[1]), v[2], "seq_cst")
     return types.int64(box, types.intp, types.int64), emit

@@ -13,8 +13,9 @@ import numpy as np
 from . import byte_planes, layout, select, standing, threads
 from .byte_kernel import convolve_bytes, rows_seen
 from .byte_tile import quads
+from .cutting import cut
 from .indirect import widened, windows
-from .indirect_scheme import cut, seen
+from .indirect_scheme import BLOCK, seen
 from .simd import LANES
 from .standing import LINE
 from .tile import MR, NR
@@ -63,7 +64,7 @@ class Dense:
         start = bias.astype(np.int64) - (x_zero + flip) * packed.sum((1, 2), dtype=np.int64)
         panels, cg = -(-fg // NR), packed.shape[2]
         work = pixels * g.f * (packed[0].size // 64 + 1)
-        tiles, splits = cut(-(-pixels // MR), g.groups, panels, threads.get_num_threads(), threads.pieces(work))
+        tiles, splits = cut(-(-pixels // MR), g.groups, panels, threads.get_num_threads(), threads.pieces(work), BLOCK // MR)
         block, border = tiles * MR, np.full(cg + LINE, x_zero & 255 ^ flip, np.uint8)
         several = g.groups * splits
         units = -(-pixels // block) * several

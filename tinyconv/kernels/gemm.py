@@ -28,8 +28,9 @@ import numpy as np
 from ..formulas.geometry import conv2d_geometry
 from . import indirect, layout, outer_products, select, standing, threads
 from ._jit import plain
+from .cutting import cut
 from .gemm_kernel import TERMS, multiply
-from .indirect_scheme import BEGINNING, BLOCK, WHOLE, cut, tile_rows
+from .indirect_scheme import BEGINNING, BLOCK, WHOLE, tile_rows
 from .simd import LANES
 from .tile import NR, PAIR
 

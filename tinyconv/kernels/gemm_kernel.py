@@ -44,7 +44,7 @@ def multiply(lo, hi, a, b, c, zeros, steps, tables, floats, pieces, block, tall,
     a task: places of `tall` rows as integers, then the piece of B and the rows' sums. zeros: at least 2·TERMS and N; steps[t] = t·NR, then t·LANES."""
     panels = (n + NR - 1) // NR
     per, across = (panels + splits - 1) // splits, (m + block - 1) // block
-    per += per % 2 if PAIR and per > 1 else 0                                 # `indirect_scheme.share`
+    per += per % 2 if PAIR and per > 1 else 0                                 # `cutting.share`
     units, nothing, single = across * splits, lo - lo, lo - lo + 1            # 0 and 1, and no literals: see `convolve`
     low, high = np.float32(-np.inf), np.float32(np.inf)
     for task in range(lo, hi):

@@ -109,7 +109,7 @@ def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, tables, partial
     taps, fg, pixels = rows.size, f // groups, n * grid_h * grid_w
     panels = (fg + NR - 1) // NR
     per = (panels + splits - 1) // splits
-    per += per % 2 if PAIR and per > 1 and pixels > FEW else 0          # `indirect_scheme.share`
+    per += per % 2 if PAIR and per > 1 and pixels > FEW else 0          # `cutting.share`
     line = n if alike else pixels                                       # blocks do not cross its end
     across = (line + block - 1) // block
     units = pixels // line * across * groups * splits

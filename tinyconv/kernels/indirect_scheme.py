@@ -1,26 +1,25 @@
 """How one pass of `indirect` is cut into tasks, and all that its kernel is told: worked out from shapes alone, once a geometry and thread count.
 
-    tasks      blocks of up to BLOCK pixels x groups x splits of the panels of filters, so that the busiest thread has the least to do
+    tasks      blocks of up to BLOCK pixels x groups x splits of the panels of filters (`cutting`)
     taps       those that see the picture at all; on small planes of many images a tile takes the same pixel of several images (`worth`), since a
                tap that sees padding for one of them does for all
     scratch    weights in panels, a table of pixels and places a thread, partial sums, and room for copied rows where rows lie FAR numbers apart
 
 Read `indirect` first: it has the formula.
 """
-import heapq
 import math
-from functools import lru_cache
 
 import numpy as np
 
 from . import select, standing, threads
+from .cutting import cut
 from .indirect_kernel import FEW, convolve
+from .layout import PAGE
 from .packing import filter_rows, pack_panels, pack_straight
 from .simd import LANES
 from .standing import OPEN, PLACES
 from .tile import MR, NR, PAIR, TRIO
 
-SLOWER = 1.5            # processors are seldom equally fast
 DEEP = 128              # terms of a sum taken at once
 BLOCK = 9 * MR          # pixels in a task, at most
 LOADING = 8             # what a panel's weights cost a block when they come into the first cache, in pixels multiplied with them (by trial)
@@ -32,52 +31,6 @@ FAR = 512               # rows so many numbers apart fall on the same few lines 
 def tile_rows(fg):
     """Pixels of the tile that does most of a group's fg filters (`indirect_kernel`)."""
     return PAIR if PAIR and fg > NR + LANES else TRIO if PAIR and fg > NR else MR
-
-
-def ending(tiles, groups, panels, count, pieces, block, splits, more, together=1, each=0):
-    """How long `count` threads take for the work cut so, in tiles times panels, who is free taking the next piece: equally fast, and all but the
-    first slower by SLOWER; the sum of both. A panel costs a block as much as its tiles and `more`, a piece `each` beside what is in it.
-
-    >>> ending(8, 1, 2, 2, 2, 4, 1, 0), ending(8, 1, 2, 2, 8, 1, 1, 0)
-    (20.0, 18.0)
-    """
-    across, per = -(-tiles // block), share(panels, splits, together)
-    rows, columns = ([min(size, whole - begin) for begin in range(0, whole, size)] for whole, size in ((tiles, block), (panels, per)))
-    units = [(row + more) * column for row in rows for _ in range(groups) for column in columns]
-    pieces, found = min(pieces, len(units)), 0.0
-    works = [each + sum(units[i * len(units) // pieces:(i + 1) * len(units) // pieces]) for i in range(pieces)]
-    for pace in (1.0, SLOWER):
-        free, left = [(0.0, thread) for thread in range(count)], set(range(pieces))
-        while left:
-            when, thread = heapq.heappop(free)
-            piece = min(left, key=lambda piece: (piece - thread * pieces // count) % pieces)           # own ones first: `_mailbox`
-            left.remove(piece)
-            heapq.heappush(free, (when + works[piece] * (pace if thread else 1.0), thread))
-        found += max(free)[0]
-    return found
-
-
-def share(panels, splits, together=1):
-    """Panels of one of so many splits; an even number, where two of them are multiplied together."""
-    per = -(-panels // splits)
-    return per + per % 2 if together == 2 and per > 1 else per
-
-
-@lru_cache(maxsize=None)
-def cut(tiles, groups, panels, count, pieces, most=BLOCK // MR, more=0, together=1, each=0):
-    """(tiles of pixels in a block, splits of the panels) for the earliest `ending`, in up to so many pieces; blocks of up to `most` tiles, large ones
-    among equals.
-
-    >>> cut(1000, 1, 2, 2, 8, 8), cut(4, 1, 16, 2, 8, 8)
-    ((8, 1), (4, 8))
-    """
-    if tiles >= 8 * most * pieces:
-        return most, 1
-    steps, fewest = -(-panels // together), -(-tiles // most)
-    splits = sorted({-(-steps // per) for per in range(1, steps + 1)})
-    blocks = sorted({-(-tiles // across) for across in range(fewest, max(fewest, min(tiles, 4 * pieces)) + 1)}, reverse=True)
-    found = [(block, s) for block in blocks for s in splits if -(-tiles // block) * groups * s <= max(4 * pieces, fewest * groups)]
-    return min(found, key=lambda shape: ending(tiles, groups, panels, count, pieces, *shape, more, together, each))
 
 
 def seen(h, w, grid, step, offsets):
@@ -132,9 +85,9 @@ class Scheme:
         pieces = self.pieces = min(count if lift else threads.pieces(self.work, count), blocks * groups * splits)
         several = 2 if PAIR and panels > 1 else 1                           # panels at once
         tall = -(-block // WHOLE) * WHOLE if several > 1 else block         # whole tiles, of 6 and 8 pixels as of 12
-        self.sizes = groups * panels * len(taps) * depth * NR, pieces * (tall * NR * several + 1024), pieces * block * (c + LANES) * lift
+        self.sizes = groups * panels * len(taps) * depth * NR, pieces * (tall * NR * several + PAGE // 4), pieces * block * (c + LANES) * lift
         self.panels = groups * panels
-        self.rooms = ((sum(self.sizes), np.float32), ((pieces, (len(taps) + 1) * tall + 512), np.int64))
+        self.rooms = ((sum(self.sizes), np.float32), ((pieces, (len(taps) + 1) * tall + PAGE // 8), np.int64))
         straight, where = step_f == 1, (np.array(terms, np.int64), np.array(taps, np.int64))
         self.packers = (pack_straight, groups * -(-depth // LANES)) if straight else (pack_panels, self.panels)
         self.packing = (groups, fg, step_g, *where) if straight else (groups, fg, step_g, step_f, *where, filter_rows(terms, taps))

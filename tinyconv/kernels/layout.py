@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 
+PAGE = 4096             # bytes: what two threads write lies so far apart, for within a page a processor fetches lines ahead, from the other one
 SMALL = 2048            # numbers: about a tenth of a microsecond to write
 # found once: `room` is called for each result
 _addressof, _from_buffer, _empty, _ndarray = ctypes.addressof, ctypes.c_char.from_buffer, np.empty, np.ndarray

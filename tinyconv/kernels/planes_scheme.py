@@ -9,11 +9,11 @@ that are nothing but padding are left out when the kernel is compiled: of 36 mul
 import numpy as np
 
 from .indirect import phases
+from .layout import PAGE
 from .planes_kernel import build
 from .simd import LANES, REGISTERS
 
 WIDTHS = (8, 7, 4, 2) if REGISTERS == 32 else (4, 2)            # outputs of a row in one tile
-APART = 512
 LINE = 8                                                        # integers of a cache line
 PLANE = 4 if REGISTERS == 32 else 2                             # a square plane of so many rows of outputs is one tile
 
@@ -83,4 +83,4 @@ class Tables:
         bounds = [end for s in seen for end in ((int(s[0]), int(s[-1]) + 1) if len(s) else (0, 0))]
         self.kernels = build(*self.tile, *bounds, int(c >= LANES))
         self.first = rows[0], columns[0]
-        self.notes = -(-(ROWS * COLS + self.blocks * inside.shape[-1] * inside.shape[-2]) // LINE) * LINE + APART           # places of a tile, in whole lines
+        self.notes = -(-(ROWS * COLS + self.blocks * inside.shape[-1] * inside.shape[-2]) // LINE) * LINE + PAGE // 8           # places of a tile, in whole lines

@@ -14,6 +14,7 @@ import numpy as np
 
 from . import select, standing, threads
 from ._jit import fast, unrolled
+from .layout import PAGE
 from .packing import filter_rows, pack_panels
 from .simd import LANES, REGISTERS
 from .standing import OPEN, PLACES
@@ -89,7 +90,7 @@ class Scheme:
         pitch = max((g.w + g.left + g.right) * g.c, (len(places) - 1) * hop + run)
         self.work = g.n * g.oh * g.ow * g.f * g.c * window // 32
         self.panels, pieces = -(-g.f // NR), min(threads.pieces(self.work, count), g.n * g.oh)
-        self.pieces, self.sizes = pieces, (self.panels * g.kh * run * NR, pieces * (g.kh * pitch + 1024))
+        self.pieces, self.sizes = pieces, (self.panels * g.kh * run * NR, pieces * (g.kh * pitch + PAGE // 4))
         self.rooms = ((sum(self.sizes), np.float32),)
         terms, taps = np.array([c * window + v for v in range(g.kw) for c in range(g.c)]), np.arange(0, window, g.kw)
         self.packing = 1, g.f, g.f * g.c * window, g.c * window, terms, taps, filter_rows(terms, taps)

@@ -10,7 +10,7 @@ Why not numba's prange? It was measured beside this runner (benchmarks/bench_thr
 long, brings a second pool whose kind depends on what is installed, and ends the process when it is used after a fork. Here a forked
 child works (its pool is made anew), and several calling threads take turns.
 
-A long job is cut into SHARES pieces for each thread: processors are seldom equally fast (one may share its core with another program), and who is
+A long job is cut into up to SHARES pieces for each thread: processors are seldom equally fast (one may share its core with another program), and who is
 done with his own pieces takes one of the others'. With one piece a thread, all would wait for the slowest. The split depends on the thread count and
 the amount of work alone and not on who took which piece: results repeat bit for bit.
 """

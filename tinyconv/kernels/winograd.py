@@ -72,12 +72,12 @@ class Winograd:
         """
         g, taps, some_of = geometry, geometry.kh**2, geometry if keep else part(geometry, self.m)
         shapes, (block, splits, pieces) = rooms(some_of, self.m, "forward")
-        U, V, S, d, e, rows, zero = (select.scratch(shape, kind) for shape, kind in shapes)
+        U, V, S, d, e, rows, taken, zero = (select.scratch(shape, kind) for shape, kind in shapes)
         AT, G, BT = arrays(self.m, g.kh, np.float32)
         first, step_f, *steps = (taps - 1, taps, g.f * taps, -1) if turn else (0, g.c * taps, taps, 1)
-        zero[:], kernel, w = 0, self.kernel(some_of), w.reshape(-1)
+        taken[:], zero[:], kernel, w = 0, 0, self.kernel(some_of), w.reshape(-1)
         bias, shape = np.zeros(g.f, np.float32) if bias is None else bias, (g.n, g.oh, g.ow, g.f)
-        rest = (V, S, d, e, rows, zero, BT, AT, self.m, len(BT), pieces, block, splits, DEEP, g.n, g.h, g.w, g.c, g.f, g.oh, g.ow, g.top, g.left)
+        rest = (V, S, d, e, rows, taken, zero, BT, AT, self.m, len(BT), pieces, block, splits, DEEP, g.n, g.h, g.w, g.c, g.f, g.oh, g.ow, g.top, g.left)
 
         order = np.arange(max(taps, LANES))                                                       # of a filter's numbers in memory
         order[:taps] = order[:taps][::-1] if turn else order[:taps]

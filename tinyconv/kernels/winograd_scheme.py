@@ -10,14 +10,17 @@ from functools import lru_cache
 import numpy as np
 
 from . import indirect_scheme as scheme
-from . import threads, tile
+from . import cutting, threads, tile
+from ._mailbox import LINE
 from .simd import LANES
 from .tile import NR
 from .winograd_pixels import pitch
 
 WORKING = 2**21         # bytes of V and S (or Z) of one task, at most: a second cache or two (by trial)
 BLOCK = 24              # tiles of a task, at most: with few channels more of them would still fit the cache, but gain nothing
+UNITS = 8               # for a thread, of which it takes one after the other
 STREAM = 18             # what a panel of transformed filters costs a block on its way from memory, in tiles multiplied with it (by trial)
+DATA = 1.0              # what transforming the data of a block costs, in panels of a tile (four tiles of six, a tenth of a pair each)
 # register tiles: rows, panels, cost: instructions of a step of k, (vectors + rows + vectors·rows) for each multiply-add
 TILES = tuple((rows, panels, 1 + 1 / rows + 1 / (panels * tile.NV)) for rows, panels in (((tile.PAIR, 2), (8, 1)) if tile.PAIR else ((4, 1),)))
 ROUND = 2**23           # bytes of transformed filters at a time, where they are not kept: they stay in the last cache until they are used
@@ -31,10 +34,10 @@ def product_tile(g, m, pieces):
     for rows, together, cost in TILES:
         if panels % together == 0:
             most = max(1, min(BLOCK, WORKING // (4 * n * n * (pitch(g.c) + together * NR))) // rows)
-            shape = -(-count // rows), 1, panels // together, pieces, pieces
-            block, splits = scheme.cut(*shape, most, STREAM / rows)
+            shape = -(-count // rows), 1, panels // together, pieces, UNITS * pieces
+            block, splits = cutting.cut(*shape, most, STREAM / rows, 1, DATA / together)
             few = -(-count // (rows * block)) * splits <= 64 * pieces
-            found.append((scheme.ending(*shape, block, splits, STREAM / rows) * rows * together * cost if few else cost, rows, together, block * rows, splits))
+            found.append((cutting.ending(*shape, block, splits, STREAM / rows, 1, DATA / together) * rows * together * cost if few else cost, rows, together, block * rows, splits))
     best = min(found)
     return best[1:3], best[3:]
 
@@ -53,7 +56,7 @@ def rooms(g, m, direction):
         width, pieces, runs = together * NR, min(pieces, -(-count // block) * splits), block        # one tile's points lie together
     vectors = (pieces, max(n * n, r * r, LANES) * LANES)
     both = [((pieces, n * n * block * size + runs * LANES), np.float32) for size in (wide, width)]
-    small = [(vectors, np.float32), (vectors, np.float32), ((pieces, block), np.int64)]
+    small = [(vectors, np.float32), (vectors, np.float32), ((pieces, block), np.int64), ((2 * LINE,), np.int64)]
     if direction == "grad_weight":
         sums = [((pieces, n * n * panels * parts * tile.MR * NR), np.float32), *both, *small[:2], (vectors, np.float32)]
         return sums, (block, splits, pieces)

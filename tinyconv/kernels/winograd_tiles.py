@@ -17,6 +17,7 @@ the first and the second cache; with many channels and few tiles by the stream o
 from functools import lru_cache
 
 from ._jit import unrolled
+from ._mailbox import LINE, add
 from .simd import LANES
 from .tile import MR, NR, NV, keep, multiply_ahead, multiply_panels, outer, resume, zeros
 from .winograd_pixels import pitch, read_data, read_gradient, write_tile
@@ -28,17 +29,18 @@ def build(kind, ROWS, PANELS):
     WIDE, WIDTH = PANELS * NV, PANELS * NR
 
     @unrolled
-    def convolve(lo, hi, x, U, bias, R, residual, low, high, y, skip, some, V, S, d, e, rows, zero, BT, AT, m, n, pieces, block, splits, deep,
+    def convolve(lo, hi, x, U, bias, R, residual, low, high, y, skip, some, V, S, d, e, rows, taken, zero, BT, AT, m, n, pieces, block, splits, deep,
                  images, h, w, c, f, oh, ow, top, left):
-        """Tasks: pieces. x (N,H,W,C), U (panels, points, C, NR) of `some` filters behind the first `skip`, y and R (N,OH,OW,F),
-        all flat."""
+        """Tasks: pieces, one a thread, each of which takes units until none is left. x (N,H,W,C), U (panels, points, C, NR) of `some` filters behind
+        the first `skip`, y and R (N,OH,OW,F), all flat; taken: how many units, and how many pieces are done, on lines of their own."""
         tall, across, panels = (oh + m - 1) // m, (ow + m - 1) // m, (some + WIDTH - 1) // WIDTH
         tiles, per, wide = images * tall * across, (panels + splits - 1) // splits, pitch(c)
         units, size, step = (tiles + block - 1) // block * splits, n * n * wide + LANES, n * n * WIDTH + LANES
         apart, terms = n * n * c * NR, deep // PANELS
         for piece in range(lo, hi):
             known, v, s, row = -1, V[piece], S[piece], rows[piece]
-            for unit in range(piece * units // pieces, (piece + 1) * units // pieces):
+            unit = add(taken, 0, 1)
+            while unit < units:
                 at, part = unit // splits, unit % splits
                 count = min(block, tiles - at * block)
                 if at != known:
@@ -67,6 +69,9 @@ def build(kind, ROWS, PANELS):
                         for f0 in range(panel * WIDTH, min(some, panel * WIDTH + WIDTH), LANES):
                             write_tile(kind, AT, m, n, s, q * step + f0 - panel * WIDTH, WIDTH, d[piece], e[piece], tile // (tall * across),
                                        tile // across % tall * m, tile % across * m, oh, ow, f, skip + f0, bias, R, residual, low, high, y)
+                unit = add(taken, 0, 1)
+            if add(taken, LINE, 1) == pieces - 1:                               # the last one leaves it as it was found
+                taken[0] = taken[LINE] = 0
 
     @unrolled
     def weight_grad(lo, hi, x, dy, slabs, V, Z, d, e, BT, A, m, n, pieces, block, images, h, w, c, f, oh, ow, top, left):
