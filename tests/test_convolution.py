@@ -223,10 +223,15 @@ class Scratch:
     def take(self, real, shape, dtype=np.float32):
         """What select.scratch does, counted until it is let go."""
         room = real(shape, dtype)
-        self.now += room.nbytes
-        self.peak = max(self.peak, self.now)
-        weakref.finalize(room.base, self.release, room.nbytes)
+        self.count(room.base, room.nbytes)
         return room
+
+    def count(self, memory, size):
+        """`memory` has `size` bytes of scratch."""
+        self.now += size
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(memory, self.release, size)
+        return memory
 
     def release(self, size):
         """`size` bytes are free again."""
@@ -236,8 +241,9 @@ class Scratch:
 @pytest.fixture
 def scratch(monkeypatch):
     """The scratch that wrappers take from now on."""
-    counter, real = Scratch(), select.scratch
+    counter, real, loose = Scratch(), select.scratch, select.loose
     monkeypatch.setattr(select, "scratch", lambda *arguments: counter.take(real, *arguments))
+    monkeypatch.setattr(select, "loose", lambda count: counter.count(loose(count), 8 * count))
     return counter
 
 

@@ -16,6 +16,7 @@ from .byte_tile import quads
 from .cutting import cut
 from .indirect import widened, windows
 from .indirect_scheme import BLOCK, seen
+from .layout import PAGE
 from .simd import LANES
 from .standing import LINE
 from .tile import MR, NR
@@ -75,7 +76,7 @@ class Dense:
         rooms[...] = border[0]                                                                     # left and right of the picture it stays
         given = (self._pack(packed, g.groups, panels), in_vectors(start.astype(np.int32), np.int32), in_vectors(m, np.float64), in_vectors(s, np.float64),
                  *numbers)
-        tables = select.scratch((pieces, (len(rows) + 1) * block), np.int64), select.scratch((pieces, block * NR), np.int32)
+        tables = select.scratch((pieces, (len(rows) + 1) * block + PAGE // 8), np.int64), select.scratch((pieces, block * NR + PAGE // 4), np.int32)
         rest = (np.uint8(flip), border, pieces, block, splits, g.groups, g.c, cg, g.f, g.n, g.oh, g.ow, g.sh, g.sw, rows, columns,
                 (rows * wd + columns) * g.c, g.h, wd, g.w * g.c, left * g.c)
         self.plan = standing.codes(convolve_bytes, pieces, (border, *given, border, *tables, rooms, *rest), {"x": 0, "y": 9}, (g.n, g.h, g.w, g.c),
@@ -121,8 +122,8 @@ class Depthwise:
         given = (flips, packed, in_vectors(start.astype(np.int32), np.int32, more), in_vectors(m, np.float64, more), in_vectors(s, np.float64, more),
                  *numbers)
         entries = blocks * ((ROWS - 1) * S + K) * ((COLS - 1) * S + K)
-        tables = (select.scratch((pieces, 2 * entries), np.int64), select.scratch((pieces, 2 * ROWS * COLS), np.int64),
-                  select.scratch((pieces, ROWS * COLS * LANES), np.int32))
+        tables = (select.scratch((pieces, 2 * entries + PAGE // 8), np.int64), select.scratch((pieces, 2 * ROWS * COLS + PAGE // 8), np.int64),
+                  select.scratch((pieces, ROWS * COLS * LANES + PAGE // 4), np.int32))
         rest = (np.full(LANES, x_zero & 255, np.uint8), pieces, len(parts), g.n, g.f, g.h, g.w, g.oh, g.ow, g.sh, g.sw,
                 np.array(rows, np.int64), np.array(columns, np.int64), 1 if K > 1 else g.sw)
         several, x = g.f // g.c, flips

@@ -34,10 +34,10 @@ def note_places(place, at, rows, cols, count_h, count_w, start, down, right):
 
 
 def tile_of(g):
-    """(K, S, ROWS, COLS) of a convolution's tiles: 3x3 and 5x5 neighbouring taps together, else one by one; the COLS that leaves the fewest
-    outputs unused."""
+    """(K, S, ROWS, COLS) of a convolution's tiles: 3x3 and 5x5 neighbouring taps together, else, and with too few channels for a vector, one by
+    one; the COLS that leaves the fewest outputs unused."""
     cols = min(WIDTHS, key=lambda cols: (-(-g.ow // cols) * cols, -cols))
-    if not (g.kh == g.kw in (3, 5) and g.sh == g.sw in (1, 2) and g.dh == g.dw == 1):
+    if not (g.f >= LANES and g.kh == g.kw in (3, 5) and g.sh == g.sw in (1, 2) and g.dh == g.dw == 1):
         return 1, 1, 1, cols
     return g.kh, g.sh, 2 if g.kh == 3 and g.oh > 1 and REGISTERS == 32 else 1, cols
 

@@ -29,16 +29,17 @@ def passes(g, direction):
         yield ((a, b), grid, (1, 1), (g.sh, g.sw), (us, vs), [(a + g.top - u * g.dh) // g.sh for u in us], [(b + g.left - v * g.dw) // g.sw for v in vs])
 
 
-def tile_of(rows, columns, step, height, width, line=False):
+def tile_of(rows, columns, step, height, width, c=LANES, line=False):
     """(K, S, ROWS, COLS) for these offsets and this many rows and columns of outputs: 3x3 and 5x5 neighbouring taps together, else one
-    by one; one tile for a small square plane, else the COLS that leaves the fewest outputs unused. line: tiles of one row.
+    by one, and so with too few channels for a vector, for which no kernel is made; one tile for a small square plane, else the COLS that leaves the
+    fewest outputs unused. line: tiles of one row.
 
     >>> tile_of([-1, 0, 1], [-1, 0, 1], (1, 1), 2, 2), tile_of([0, 3], [0, 3], (1, 1), 2, 2)
     ((3, 1, 2, 2), (1, 1, 1, 2))
     """
     cols = min(WIDTHS, key=lambda cols: (-(-width // cols) * cols, -cols))
     K = len(rows)
-    if not (K in (3, 5) and step[0] == step[1] and step[0] in (1, 2) and all(
+    if not (c >= LANES and K in (3, 5) and step[0] == step[1] and step[0] in (1, 2) and all(
             offsets == list(range(offsets[0], offsets[0] + K)) for offsets in (rows, columns))):
         return 1, 1, 1, cols
     if line:
@@ -68,7 +69,7 @@ class Tables:
 
     def __init__(self, p, x_plane, y_plane, c, line=False):
         origin, grid, step, out_step, (us, vs), rows, columns = p
-        K, S, ROWS, COLS = tile_of(rows, columns, step, *grid, line)
+        K, S, ROWS, COLS = tile_of(rows, columns, step, *grid, c, line)
         (down, inside_h, there_h, rows_away), (right, inside_w, there_w, columns_away) = (
             kinds(x_plane[i], grid[i], (ROWS, COLS)[i], step[i], (rows, columns)[i], K, S) for i in (0, 1))
         inside = inside_h[:, None, :, None, :, None] & inside_w[None, :, None, :, None, :]          # (kinds, kinds, blocks, blocks, rows, columns)
