@@ -15,7 +15,8 @@ from numba.core import cgutils, config
 from numba.extending import intrinsic
 
 from ._jit import door, leading
-from ._mailbox import I64, call, share
+from ._mailbox import I64, call, share, sleeping
+from .workers import SLEEPING
 
 _addresses = {}         # kernel -> fingerprint of its arguments' types -> address
 
@@ -56,7 +57,9 @@ def lay_down(context, kernel, arguments):
 
 @door
 def launch(box, kernel, first, tasks, pieces, *arguments):
-    """kernel(first, tasks, *arguments) on this thread if pieces is 1; else tasks 0 … tasks-1 shared -> the kernel's status."""
+    """kernel(first, tasks, *arguments) on this thread if pieces is 1; else tasks 0 … tasks-1 shared -> the kernel's status, or SLEEPING."""
+    if pieces > 1 and sleeping(box):
+        return SLEEPING
     entry, laid = lay_down(kernel, arguments)
     return call(entry, laid, first, tasks) if pieces == 1 else share(box, entry, laid, tasks, pieces)
 

@@ -59,28 +59,33 @@ def _finish(context, acc, MR, NV, C, places, q, column, n, bias, at, R, residual
         low, high = emit_splat(builder, v[12]), emit_splat(builder, v[13])
         sums = cgutils.unpack_tuple(builder, v[0])
 
-        def rows(load, store, more):
-            """Every row that has a place: bias (and more) added, clipped, stored."""
-            offsets = [load(pbias, builder.add(at, I64(LANES * j)), j) for j in range(nv)]
+        def rows(masks, more=False):
+            """Every row that has a place: bias (and the residual) added, clipped, the lanes of the masks stored."""
+            offsets = [emit_masked_load(builder, pbias, builder.add(at, I64(LANES * j)), masks[j]) if masks else
+                       emit_load(builder, pbias, builder.add(at, I64(LANES * j))) for j in range(nv)]
             for i in range(mr):
                 place = builder.load(builder.gep(pplaces, [builder.add(q, I64(i))]))
                 with builder.if_then(builder.icmp_signed(">=", place, I64(0)), likely=True):
                     for j in range(nv):
                         to = builder.add(builder.add(place, column), I64(LANES * j))
-                        y = more(builder.fadd(sums[i * nv + j], offsets[j]), to, j)
+                        y = builder.fadd(sums[i * nv + j], offsets[j])
+                        y = builder.fadd(y, emit_masked_load(builder, pR, to, masks[j])) if more else y
                         y = builder.select(builder.fcmp_ordered("<", y, low), low, y)
                         y = builder.select(builder.fcmp_ordered(">", y, high), high, y)
-                        store(pC, to, j, y)
+                        if masks:
+                            emit_masked_store(builder, pC, to, masks[j], y)
+                        else:
+                            emit_store(builder, pC, to, y)
 
-        full = builder.and_(builder.icmp_signed(">=", n, I64(nv * LANES)), builder.icmp_signed("==", residual, I64(0)))
-        with builder.if_else(full, likely=True) as (whole, part):
-            with whole:
-                rows(lambda p, to, j: emit_load(builder, p, to), lambda p, to, j, y: emit_store(builder, p, to, y), lambda y, to, j: y)
-            with part:
-                masks = [emit_mask(builder, n, LANES * j) for j in range(nv)]
-                wanted = builder.icmp_signed("!=", residual, I64(0))
-                some = [builder.and_(mask, emit_splat(builder, wanted, mask.type)) for mask in masks]
-                rows(lambda p, to, j: emit_masked_load(builder, p, to, masks[j]), lambda p, to, j, y: emit_masked_store(builder, p, to, masks[j], y),
-                     lambda y, to, j: builder.fadd(y, emit_masked_load(builder, pR, builder.select(wanted, to, I64(0)), some[j])))
+        alone, full = builder.icmp_signed("==", residual, I64(0)), builder.icmp_signed(">=", n, I64(nv * LANES))
+        with builder.if_else(alone, likely=True) as (bare, added):
+            with bare:
+                with builder.if_else(full, likely=True) as (whole, part):
+                    with whole:
+                        rows(None)
+                    with part:
+                        rows([emit_mask(builder, n, LANES * j) for j in range(nv)])
+            with added:
+                rows([emit_mask(builder, n, LANES * j) for j in range(nv)], True)
         return context.get_dummy_value()
     return signature, emit

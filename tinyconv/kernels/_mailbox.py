@@ -25,7 +25,7 @@ I64 = ir.IntType(64)
 # places in the mailbox, 64 bytes apart where different threads write: a cache line belongs to one processor at a time
 TICKET, JOB, DONE, FAILED, ASLEEP, LINE = 0, 8, 16, 17, 24, 8
 MOST = 32                # pieces of a job
-ENTRY, ARGUMENTS, TASKS, PIECES, THREADS = JOB, JOB + 1, JOB + 2, JOB + 3, JOB + 4
+ENTRY, ARGUMENTS, TASKS, PIECES, THREADS, WANTED = JOB, JOB + 1, JOB + 2, JOB + 3, JOB + 4, JOB + 5
 
 
 def place(context, builder, kind, box, at):
@@ -123,6 +123,15 @@ def serve(box, me, patience):
             if read(box, TICKET) % 2**MOST == 0:
                 return
             write(box, ASLEEP + (me - 1) * LINE, 0)
+
+
+@fast
+def sleeping(box):
+    """Does one of the workers that are wanted sleep? (Then Python rings its bell: `workers`.)"""
+    for me in range(box[WANTED]):
+        if box[ASLEEP + me * LINE]:
+            return True
+    return False
 
 
 @fast

@@ -13,7 +13,8 @@ from numba.extending import intrinsic
 from . import threads
 from ._jit import door, fast
 from ._launch import address_of, entry_of
-from ._mailbox import I64, call, share
+from ._mailbox import I64, call, share, sleeping
+from .workers import SLEEPING
 
 CHANGING = ("x", "R", "residual", "low", "high", "y", "tables", "floats")
 LINE = 64                                       # bytes of a cache line
@@ -92,9 +93,11 @@ def alone(block, x, memory):
 
 
 @door
-def product(block, a, b, memory, room, box, parts):
+def product(box, block, a, b, memory, room, parts):
     """A matrix product with these factors, on one thread if parts is 1, else shared. Its scratch begins at a line of `room`, and it sees it as
     integers and as floats."""
+    if parts > 1 and sleeping(box):
+        return SLEEPING
     here, first = address(block), put_in(block, a, memory)
     scratch = (address(room) + LINE - 1) // LINE * LINE
     put(here + block[FIRST + 1] + 8 * DATA, address(b))
@@ -106,8 +109,10 @@ def product(block, a, b, memory, room, box, parts):
 
 
 @door
-def shared(block, x, memory, box, parts):
-    """The same on so many threads."""
+def shared(box, block, x, memory, parts):
+    """The same in so many pieces, on all threads; SLEEPING if one of them must be rung first."""
+    if sleeping(box):
+        return SLEEPING
     first = put_in(block, x, memory)
     failed = share(box, block[ENTRY], address(block) + 8 * HEAD, block[TASKS], parts)
     return first if failed == 0 else -1 - failed
@@ -140,7 +145,7 @@ def starter(kernel, block, arguments, work):
         if many and count > 1:
             with pool.lock:
                 cut = parts.get(count) or parts.setdefault(count, min(int(block[TASKS]), threads.pieces(work, count)))
-                first = shared(block, x, memory, pool.ready(), cut)
+                first = pool.share(shared, block, x, memory, cut)
         else:
             first = alone(block, x, memory)
         if first < 0:

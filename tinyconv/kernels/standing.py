@@ -102,7 +102,10 @@ def product(kernel, tasks, constants, numbers, m, k, n, room, work, count):
     def run(a, b):
         memory, scratch, pool = empty(size, float32), select.loose(room), threads.pool()
         with pool.lock:
-            first = run_product(block, a, b, memory, scratch, pool.ready() if parts > 1 else threads.NOBODY, parts)
+            if parts > 1:
+                first = pool.share(run_product, block, a, b, memory, scratch, parts)
+            else:
+                first = run_product(threads.NOBODY, block, a, b, memory, scratch, 1)
         if first < 0:
             raise RuntimeError(f"kernel {kernel.__name__} failed with status {-1 - first}")
         return ndarray(shape, float32, memory, first)

@@ -65,7 +65,7 @@ def run(kernel, tasks, *arguments, work=None):
     machinery, workers = _compiled_part(), pool()
     address = machinery.address_of(kernel, arguments)
     with workers.lock:
-        _check(kernel, machinery.launch(workers.ready(), address, 0, tasks, parts, *arguments))
+        _check(kernel, workers.share(machinery.launch, address, 0, tasks, parts, *arguments))
 
 
 def call(kernel, lo, hi, *arguments):

@@ -8,6 +8,7 @@ import queue
 import threading
 from importlib import import_module
 
+SLEEPING = -2**40       # what a call that shares a job returns, in place of a status, if one of the workers must be rung first
 PATIENCE = 4_000_000    # clock cycles (about 1.5 milliseconds) for which a worker watches the mailbox before it sleeps
 
 
@@ -22,22 +23,31 @@ class Pool:
     def __init__(self):
         self.lock = threading.RLock()
         self.count = available()
-        self.box, self.asleep, self.bells = None, None, []
+        self.box, self.asleep, self.bells, self.told = None, None, [], 0      # told: the number of threads that the mailbox knows of
 
     def ready(self):
         """The mailbox of (at least) count - 1 workers, the sleeping ones of them rung."""
+        mailbox = import_module(f"{__package__}._mailbox")
         if len(self.bells) < self.count - 1:
             for bell in self.bells:
                 bell.put(False)                                     # the workers of an outgrown mailbox end
             self.bells = [queue.SimpleQueue() for _ in range(self.count - 1)]
-            self.box, self.asleep = import_module(f"{__package__}._mailbox").mailbox(len(self.bells))
+            self.box, self.asleep = mailbox.mailbox(len(self.bells))
             for me, bell in enumerate(self.bells):
                 threading.Thread(target=self.work, args=(self.box, me + 1, bell), daemon=True, name="tinyconv").start()
+        self.told, self.box[mailbox.WANTED] = self.count, self.count - 1
         for me in range(self.count - 1):
             if self.asleep[me]:
                 self.asleep[me] = 0
                 self.bells[me].put(True)
         return self.box
+
+    def share(self, call, *arguments):
+        """call(mailbox, *arguments), which shares a job, the workers rung first if one of them sleeps (compiled code sees that sooner)."""
+        found = call(self.box if self.told == self.count else self.ready(), *arguments)
+        while found == SLEEPING:
+            found = call(self.ready(), *arguments)
+        return found
 
     @staticmethod
     def work(box, me, bell):
