@@ -6,6 +6,7 @@ behind the last full panel, if they fit one vector, take a narrow panel of LANES
 are small, by the stream of weights.
 """
 from ._jit import fast, leading, unrolled
+from ._mailbox import LINE, add
 from .simd import LANES
 from .tile import MR, NR, NV, PAIR, TRIO, finish, keep, multiply_panels, resume, zeros
 
@@ -115,11 +116,13 @@ def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, tables, partial
     units = pixels // line * across * groups * splits
     whole = grid_h == h == out_h and grid_w == w == out_w and step_h * step_w == 1
     straight = whole and taps == 1 and rows[0] == 0 and columns[0] == 0
+    taken = tables[tables.shape[0] - 1]                                 # where rows are lifted, each thread has one room, and takes units one by one
     nothing = lo - lo                                                   # 0, and no literal: the panels compiled here then serve `gemm_kernel`, too
     for piece in range(lo, hi):
         table, partial, known = tables[piece], partials[piece], -1
         source = lifted[piece] if lift else x
-        for unit in range(piece * units // pieces, (piece + 1) * units // pieces):
+        unit, end = (add(taken, 0, 1), units) if lift else (piece * units // pieces, (piece + 1) * units // pieces)
+        while unit < end:
             at, g, s = unit // (groups * splits), unit // splits % groups, unit % splits
             first = at // across * line + at % across * block
             count = min(block, line - at % across * block)
@@ -152,3 +155,6 @@ def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, tables, partial
                     narrow_panel(source, packed, base, bias, column, left, R, residual, low, high, y, table, partial,
                                  zero, count, tall, alike, deep, taps, cg, g * cg, nothing, nothing)
                 p += together
+            unit = add(taken, 0, 1) if lift else unit + 1
+        if lift and add(taken, LINE, 1) == pieces - 1:                              # the last one leaves it as it was found
+            taken[0] = taken[LINE] = 0

@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from . import select, standing, threads
+from ._mailbox import LINE
 from .cutting import cut
 from .indirect_kernel import FEW, convolve
 from .layout import PAGE
@@ -25,6 +26,7 @@ BLOCK = 9 * MR          # pixels in a task, at most
 LOADING = 8             # what a panel's weights cost a block when they come into the first cache, in pixels multiplied with them (by trial)
 WHOLE = math.lcm(MR, PAIR, TRIO) if PAIR else MR       # pixels that are whole tiles of every kind
 BEGINNING = 200         # what a piece costs to begin with, in terms of the sums of a tile and a panel (by trial)
+LIFTED = 2**18         # bytes of copied rows of a task, at most: they stay in the second cache
 FAR = 512               # rows so many numbers apart fall on the same few lines of the first cache: they are copied first, next to each other
 
 
@@ -67,6 +69,9 @@ class Scheme:
         taps, offsets = [taps[t] for t in used], tuple([o[t] for t in used] for o in offsets)
         depth, pixels, panels, rows = len(terms), n * grid[0] * grid[1], -(-fg // NR), tile_rows(fg)
         alike, self.work = worth(n, grid, step, offsets, h, wide), pixels * f * depth * len(taps) // 32
+        (row,), (column,) = offsets if len(taps) == 1 else ((-1,), (-1,))
+        lift = self.lift = int(c % FAR == 0 and row >= 0 and column >= 0 and (grid[0] - 1) * step[0] + row < h and (grid[1] - 1) * step[1] + column < wide)
+        most = max(rows, min(BLOCK, LIFTED // (4 * (c + LANES)) if lift else BLOCK))
         if alike:
             across = -(-n // (BLOCK // rows * rows))
             block, splits = -(-n // (across * rows)) * rows, 1
@@ -74,12 +79,10 @@ class Scheme:
             while splits < panels and blocks * groups * splits < 8 * count and blocks * groups * splits % count:
                 splits = min(panels, 2 * splits)
         else:
-            tiles, splits = cut(-(-pixels // rows), groups, panels, count, threads.pieces(self.work, count), BLOCK // rows, LOADING / rows,
+            tiles, splits = cut(-(-pixels // rows), groups, panels, count, threads.pieces(self.work, count), most // rows, LOADING / rows,
                                 2 if PAIR and pixels > FEW else 1, BEGINNING / (depth * max(1, len(taps))))
             block = tiles * rows
             blocks = -(-pixels // block)
-        (row,), (column,) = offsets if len(taps) == 1 else ((-1,), (-1,))
-        lift = int(c % FAR == 0 and row >= 0 and column >= 0 and (grid[0] - 1) * step[0] + row < h and (grid[1] - 1) * step[1] + column < wide)
         self.padded = any(at < 0 or (count - 1) * stride + at >= size for size, count, stride, places in
                           ((h, grid[0], step[0], offsets[0]), (wide, grid[1], step[1], offsets[1])) for at in places)
         pieces = self.pieces = min(count if lift else threads.pieces(self.work, count), blocks * groups * splits)
@@ -87,7 +90,7 @@ class Scheme:
         tall = -(-block // WHOLE) * WHOLE if several > 1 else block         # whole tiles, of 6 and 8 pixels as of 12
         self.sizes = groups * panels * len(taps) * depth * NR, pieces * (tall * NR * several + PAGE // 4), pieces * block * (c + LANES) * lift
         self.panels = groups * panels
-        self.rooms = ((sum(self.sizes), np.float32), ((pieces, (len(taps) + 1) * tall + PAGE // 8), np.int64))
+        self.rooms = ((sum(self.sizes), np.float32), ((pieces + lift, (len(taps) + 1) * tall + PAGE // 8), np.int64))
         straight, where = step_f == 1, (np.array(terms, np.int64), np.array(taps, np.int64))
         self.packers = (pack_straight, groups * -(-depth // LANES)) if straight else (pack_panels, self.panels)
         self.packing = (groups, fg, step_g, *where) if straight else (groups, fg, step_g, step_f, *where, filter_rows(terms, taps))
@@ -99,6 +102,8 @@ class Scheme:
         """The scratch: w (flat, C-order) packed, tables, partial sums, room for copied rows. None if w is not finite where padding is multiplied by it."""
         (floats, tables), (a, b, c), strange = (select.scratch(shape, kind) for shape, kind in self.rooms), self.sizes, np.zeros(1, np.int64)
         packed = floats[:a].reshape(self.panels, -1)
+        if self.lift:
+            tables[-1, :2 * LINE] = 0
         threads.run(*self.packers, w, packed, strange, *self.packing, work=a)
         if strange[0] and self.padded:
             return None
