@@ -74,8 +74,9 @@ def lanes(b, WHOLE, n):
 def _window(context, acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, where, to, x, c0, w, at, WHOLE, n):
     rows, cols, k, step, top, bottom, left, right = (t.literal_value for t in (ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT))
     index, wide = types.intp, (cols - 1) * step + k
-    terms = [(a * wide + b, r * cols + j, (a - r * step) * k + b - j * step)                       # pixel, sum, weight
-             for a in range(top, bottom) for b in range(left, right) for r in range(rows) for j in range(cols)
+    # pixel, sum, weight; every k-th pixel of a row first: neighbours change the same sums, which would wait for themselves
+    terms = [(a * wide + b, r * cols + j, (a - r * step) * k + b - j * step)
+             for a in range(top, bottom) for b in sorted(range(left, right), key=lambda b: (b % k, b)) for r in range(rows) for j in range(cols)
              if 0 <= a - r * step < k and 0 <= b - j * step < k]
 
     def emit(context, b, s, v):
@@ -132,8 +133,8 @@ def _gradients(context, acc, COLS, K, S, where, to, x, dy, c0, WHOLE, n):
         pwhere, to, c0, mask = pointer(context, b, s.args[4], v[4]), v[5], v[8], lanes(b, WHOLE, v[10])
         sums = cgutils.unpack_tuple(b, v[0])
         slopes = [emit_pixel(b, place_at(b, pwhere, to, k * wide + j), c0, mask) for j in range(cols)]
-        for u in range(k):
-            for right in range(wide):
+        for right in range(wide):
+            for u in range(k):                                                                         # k·k sums take turns: none waits for itself
                 numbers = emit_pixel(b, place_at(b, pwhere, to, u * wide + right), c0, mask)
                 for j in range(cols):
                     if 0 <= right - j * step < k:
