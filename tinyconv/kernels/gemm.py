@@ -30,7 +30,7 @@ from . import indirect, layout, outer_products, select, standing, threads
 from ._jit import plain
 from .cutting import cut
 from .gemm_kernel import TERMS, multiply
-from .indirect_scheme import BEGINNING, BLOCK, WHOLE, tile_rows
+from .indirect_scheme import BEGINNING, BLOCK, STREAMED, WHOLE, tile_rows
 from .simd import LANES
 from .tile import NR, PAIR
 
@@ -56,7 +56,7 @@ def _as_convolution(pixels, c, f):
 @lru_cache(maxsize=4096)
 def _scheme(m, k, n, count):
     """How a product is cut for `count` threads: (pieces, work, shape of the scratch, arrays that never change, numbers)."""
-    panels, rows, work = -(-n // NR), tile_rows(n), m * n * k // 32
+    panels, rows, work = -(-n // NR), tile_rows(n), (m + STREAMED) * n * k // 32
     tiles, splits = cut(-(-m // rows), 1, panels, count, threads.pieces(work, count), BLOCK // rows, LAYING / rows, 2 if PAIR else 1, BEGINNING / k)
     block = tiles * rows
     pieces = min(threads.pieces(work, count), -(-m // block) * splits)

@@ -26,6 +26,7 @@ BLOCK = 9 * MR          # pixels in a task, at most
 LOADING = 8             # what a panel's weights cost a block when they come into the first cache, in pixels multiplied with them (by trial)
 WHOLE = math.lcm(MR, PAIR, TRIO) if PAIR else MR       # pixels that are whole tiles of every kind
 BEGINNING = 200         # what a piece costs to begin with, in terms of the sums of a tile and a panel (by trial)
+STREAMED = 12           # what it costs to fetch a weight, in multiplications with it: most of the work where planes are one pixel
 LIFTED = 2**18         # bytes of copied rows of a task, at most: they stay in the second cache
 FAR = 512               # rows so many numbers apart fall on the same few lines of the first cache: they are copied first, next to each other
 
@@ -68,7 +69,7 @@ class Scheme:
         used = seen(h, wide, grid, step, offsets)
         taps, offsets = [taps[t] for t in used], tuple([o[t] for t in used] for o in offsets)
         depth, pixels, panels, rows = len(terms), n * grid[0] * grid[1], -(-fg // NR), tile_rows(fg)
-        alike, self.work = worth(n, grid, step, offsets, h, wide), pixels * f * depth * len(taps) // 32
+        alike, self.work = worth(n, grid, step, offsets, h, wide), (pixels + STREAMED) * f * depth * len(taps) // 32
         (row,), (column,) = offsets if len(taps) == 1 else ((-1,), (-1,))
         lift = self.lift = int(c % FAR == 0 and row >= 0 and column >= 0 and (grid[0] - 1) * step[0] + row < h and (grid[1] - 1) * step[1] + column < wide)
         most = max(rows, min(BLOCK, LIFTED // (4 * (c + LANES)) if lift else BLOCK))
