@@ -407,7 +407,7 @@ def test_table_of_algorithms():
 # the matrix product
 
 MATRICES = [(1, 1, 1), (1, 7, 5), (4, 32, 4), (5, 33, 3), (3, 16, 129), (70, 17, 9), (64, 10, 128), (2, 3, 700), (40, 8, 300),
-            (8, 40, 300), (33, 49, 31), (130, 100, 65), (50, 140, 45), (220, 450, 300)]
+            (8, 40, 300), (33, 49, 31), (130, 100, 65), (50, 140, 45), (220, 450, 300), (1, 130, 127), (130, 1, 127), (1, 9, 2051), (9, 1, 2051)]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
@@ -430,7 +430,26 @@ def test_matmul(m, n, k, dtype, always_shared):
                         assert np.array_equal(got, whole[0] @ whole[1])
 
 
-@pytest.mark.parametrize("m, k, n", [(12, 5, 3), (49, 96, 40), (220, 300, 450)])
+@pytest.mark.small
+@pytest.mark.parametrize("m, n", [(1, 21), (21, 1), (1, 1), (1, 16), (33, 1)])
+def test_a_row_times_a_matrix(m, n, always_shared, monkeypatch):
+    """Where one factor is a row or column, it has kernels of its own, for every length of the sum; what is not finite spreads as in the formula."""
+    monkeypatch.setattr(gemm, "ALONE", 0)
+    kernels.set_num_threads(2)
+    for k in (1, 3, 4, 6, 17):
+        rng = np.random.default_rng(k)
+        a, b = rng.integers(-9, 10, (m, k)).astype(np.float32), rng.integers(-9, 10, (k, n)).astype(np.float32)
+        odd = b.copy()
+        odd[k // 2, -1], odd[0, 0] = np.nan, np.inf
+        for ta in (False, True):
+            for tb in (False, True):
+                for right in (b, odd):
+                    with np.errstate(invalid="ignore"):
+                        got = kernels.matmul(a.T if ta else a, right.T if tb else right, ta, tb)
+                        assert got.shape == (m, n) and np.array_equal(got, (a[:, :, None] * right).sum(1), equal_nan=True)
+
+
+@pytest.mark.parametrize("m, k, n", [(12, 5, 3), (49, 96, 40), (220, 300, 450), (1, 140, 130), (130, 140, 1)])
 def test_matmul_takes_what_it_says(m, k, n, monkeypatch):
     """Scratch taken == workspace_bytes, exactly, for every transposition: pieces of B, and B packed as a whole."""
     taken, scratch, loose = [], select.scratch, select.loose

@@ -11,6 +11,8 @@ Three loops in any order say it; fast is only one way to cut them (Goto & van de
 * A block is BLOCK rows, so that its numbers stay in the second cache while all panels pass.
 * Threads share the blocks; where there are few, the panels.
 
+Where A is one row (a linear layer and one picture), no number of B is used twice: it streams by as it lies (`of_columns`, `of_rows`).
+
 The products of a linear layer are its three directions:
 
     A B^T        forward: pixels A, filters B          A B        grad_input: gradients A, filters B         A^T B        grad_weight
@@ -29,12 +31,13 @@ from ..formulas.geometry import conv2d_geometry
 from . import indirect, layout, outer_products, select, standing, threads
 from ._jit import plain
 from .cutting import cut
-from .gemm_kernel import TERMS, multiply
+from .gemm_kernel import TERMS, multiply, of_columns, of_rows
 from .indirect_scheme import BEGINNING, BLOCK, STREAMED, WHOLE, tile_rows
 from .simd import LANES
 from .tile import NR, PAIR
 
 LAYING = 5              # what laying down a panel costs, in rows multiplied with it (by trial)
+ALONE = 1 << 14         # numbers of a matrix that is multiplied by one row or column
 SEVERAL, LARGE = 2, 1 << 19     # blocks and bytes: so large a B read so often is packed once, as a convolution's
 
 
@@ -91,9 +94,28 @@ def _ready(m, k, n, turned, count):
     return run
 
 
+def _is_vector(m, k, n):
+    """Is one of the factors a row or a column, and the other one so large that its own kernel pays?"""
+    return (m == 1 or n == 1) and m * k * n >= ALONE
+
+
+def _vector(v, matrix, turned, shape):
+    """v (K) times a matrix (K,N), or (N,K) if turned -> N numbers in that shape."""
+    c = layout.result(shape)
+    n, work = c.size, (1 + STREAMED) * matrix.size // 32
+    if turned:
+        threads.run(of_rows, n, v.reshape(-1), matrix.reshape(-1), c.reshape(-1), work=work)
+    else:
+        width = -(-n // (LANES * threads.get_num_threads())) * LANES
+        threads.run(of_columns, -(-n // width), v.reshape(-1), matrix.reshape(-1), c.reshape(-1), n, width, work=work)
+    return c
+
+
 def workspace_bytes(m, k, n, transpose_a=False, transpose_b=False):
     """Scratch of the fast `matmul` in bytes: for each piece of the work a piece of B, a table and unfinished sums, or all of B packed; with A transposed
     a C for each thread."""
+    if _is_vector(m, k, n):
+        return 0
     if transpose_a:
         return indirect.room_bytes(outer_products.room_shapes(_as_convolution(k, n, m)))
     if _often(m, k, n):
@@ -120,6 +142,8 @@ def matmul(a, b, transpose_a=False, transpose_b=False):
         c = np.zeros((m, n), a.dtype)
         product(layout.writable(a.T if transpose_a else a), layout.writable(b.T if transpose_b else b), c)          # (M,K) x (K,N) -> (M,N)
         return c
+    if _is_vector(m, k, n):
+        return _vector(a, b, transpose_b, (1, n)) if m == 1 else _vector(b, a, not transpose_a, (m, 1))
     if transpose_a:
         return outer_products.grad_weight(a, b, _as_convolution(k, n, m)).reshape(m, n)
     return _ready(m, k, n, transpose_b, threads.get_num_threads())(a, b)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ._jit import fast, leading
 from .indirect_kernel import narrow_panel, pair, trio, walk_straight, wide_panel
-from .simd import LANES, load, load_n, store, turn
+from .simd import LANES, fma, load, load_n, splat, store, turn
 from .tile import NR, PAIR
 
 TERMS = 64              # of a sum at once: of two panels 16 KB, half of the first cache
@@ -84,3 +84,35 @@ def multiply(lo, hi, a, b, c, zeros, steps, tables, floats, pieces, block, tall,
                         narrow_panel(a, room, nothing, zeros, column, left, zeros, nothing, low, high, c, table, partial, zeros, count, tall,
                                      nothing, terms, single, some, t, begun, unfinished)
                 p += together
+
+
+@fast
+def of_columns(lo, hi, v, b, c, n, width):
+    """Tasks: `width` columns each, whole vectors. c[j] = Σ_t v[t] b[t·n + j]: a row times a matrix. Nothing is used twice, so nothing is laid down: four rows of b
+    pass by at once, c's part stays in the first cache. Bound by: the stream of b."""
+    begin, end, four = lo * width, min(n, hi * width), v.size // 4 * 4
+    for j in range(begin, end):
+        c[j] = 0
+    for t in range(0, four, 4):
+        w, x, y, z, at = splat(v[t]), splat(v[t + 1]), splat(v[t + 2]), splat(v[t + 3]), t * n
+        for j in range(begin, end, LANES):
+            q = at + j
+            if j + LANES <= n:
+                store(c, j, fma(z, load(b, q + 3 * n), fma(y, load(b, q + 2 * n), fma(x, load(b, q + n), fma(w, load(b, q), load(c, j))))))
+            else:
+                for i in range(n - j):
+                    c[j + i] += v[t] * b[q + i] + v[t + 1] * b[q + n + i] + v[t + 2] * b[q + 2 * n + i] + v[t + 3] * b[q + 3 * n + i]
+    for t in range(four, v.size):
+        for j in range(begin, end):
+            c[j] += v[t] * b[t * n + j]
+
+
+@fast
+def of_rows(lo, hi, v, b, c):
+    """Tasks: rows of b. c[j] = Σ_t v[t] b[j·k + t]: the same with b turned."""
+    k = v.size
+    for j in range(lo, hi):
+        row, total = b[j * k:(j + 1) * k], np.float32(0)
+        for t in range(k):
+            total += v[t] * row[t]
+        c[j] = total
