@@ -436,6 +436,8 @@ def test_a_row_times_a_matrix(m, n, always_shared, monkeypatch):
     """Where one factor is a row or column, it has kernels of its own, for every length of the sum; what is not finite spreads as in the formula."""
     monkeypatch.setattr(gemm, "ALONE", 0)
     kernels.set_num_threads(2)
+    gemm.ready.cache_clear()                                # which kernels is decided once a shape
+    kernels._product.cache_clear()
     for k in (1, 3, 4, 6, 17):
         rng = np.random.default_rng(k)
         a, b = rng.integers(-9, 10, (m, k)).astype(np.float32), rng.integers(-9, 10, (k, n)).astype(np.float32)

@@ -176,18 +176,29 @@ def matmul(a, b, transpose_a=False, transpose_b=False):
     >>> matmul(np.eye(2), np.array([[1.0, 2.0], [3.0, 4.0]]), transpose_b=True).tolist()
     [[1.0, 3.0], [2.0, 4.0]]
     """
-    if not (type(a) is type(b) is np.ndarray and a.dtype is b.dtype is FLOAT32):
-        _floats(a=a, b=b)
-    shape_a, shape_b = a.shape, b.shape
-    if len(shape_a) != 2 or len(shape_b) != 2 or 0 in shape_a or 0 in shape_b:
-        for name, shape in (("a", shape_a), ("b", shape_b)):
-            if len(shape) != 2 or 0 in shape:
-                raise ValueError(f"{name} must be a matrix that is not empty, not of shape {shape}")
-    inner_a, inner_b = shape_a[0 if transpose_a else 1], shape_b[1 if transpose_b else 0]
-    if inner_a != inner_b:
-        raise ValueError(f"inner lengths differ: a {a.shape} gives {inner_a}, b {b.shape} gives {inner_b} "
-                         f"(transpose_a={transpose_a}, transpose_b={transpose_b})")
+    if type(a) is type(b) is np.ndarray and a.dtype is b.dtype is FLOAT32 and a.flags.carray and b.flags.carray and mode() == "fast":
+        return _product(a.shape, b.shape, bool(transpose_a), bool(transpose_b), get_num_threads())(a, b)
+    _floats(a=a, b=b)
+    _lengths(a.shape, b.shape, transpose_a, transpose_b)
     return _page("gemm").matmul(a, b, bool(transpose_a), bool(transpose_b))
+
+
+@lru_cache(maxsize=4096)
+def _product(shape_a, shape_b, transpose_a, transpose_b, count):
+    """The product of float32 arrays of these shapes, as they lie in memory, for `count` threads: shapes are looked at once."""
+    return _page("gemm").ready(*_lengths(shape_a, shape_b, transpose_a, transpose_b), transpose_a, transpose_b, count)
+
+
+def _lengths(shape_a, shape_b, transpose_a, transpose_b):
+    """M, K, N of a matrix product, or what is wrong with its shapes."""
+    for name, shape in (("a", shape_a), ("b", shape_b)):
+        if len(shape) != 2 or 0 in shape:
+            raise ValueError(f"{name} must be a matrix that is not empty, not of shape {shape}")
+    (m, inner_a), (inner_b, n) = shape_a[::-1] if transpose_a else shape_a, shape_b[::-1] if transpose_b else shape_b
+    if inner_a != inner_b:
+        raise ValueError(f"inner lengths differ: a {shape_a} gives {inner_a}, b {shape_b} gives {inner_b} "
+                         f"(transpose_a={transpose_a}, transpose_b={transpose_b})")
+    return m, inner_a, n
 
 
 def max_pool2d(x, geometry):

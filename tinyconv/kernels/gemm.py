@@ -76,8 +76,15 @@ def _often(m, k, n):
 
 
 @lru_cache(maxsize=4096)
-def _ready(m, k, n, turned, count):
-    """run(a (M,K), b) -> c (M,N), b (K,N) or, if turned, (N,K): the kernel with all that shapes tell laid down once."""
+def ready(m, k, n, transpose_a, turned, count):
+    """run(a, b) -> c (M,N) for `count` threads, a (M,K) and b (K,N), each the other way if so said: the kernel with all that shapes tell laid down
+    once. float32 arrays in C order."""
+    if transpose_a and turned:
+        return lambda a, b: matmul(a, np.ascontiguousarray(b.T), True)
+    if _is_vector(m, k, n):
+        return (lambda a, b: _vector(a, b, turned, (1, n))) if m == 1 else lambda a, b: _vector(b, a, not transpose_a, (m, 1))
+    if transpose_a:
+        return lambda a, b: outer_products.grad_weight(a, b, _as_convolution(k, n, m)).reshape(m, n)
     if _often(m, k, n):
         if turned:
             return lambda a, b: indirect.Forward(b, None, _as_convolution(m, k, n))(a).reshape(m, n)
@@ -130,20 +137,11 @@ def matmul(a, b, transpose_a=False, transpose_b=False):
 
     Cost: M*N*K multiply-adds; the numbers of B copied once a block of rows, into panels.
     """
-    if transpose_a and transpose_b:
-        b, transpose_b = np.ascontiguousarray(b.T), False
-    if not a.flags.carray:
-        a = layout.writable(a)
-    if not b.flags.carray:
-        b = layout.writable(b)
+    a, b = (x if x.flags.carray else layout.writable(x) for x in (a, b))
     m, k = a.shape[::-1] if transpose_a else a.shape
     n = b.shape[0] if transpose_b else b.shape[1]
-    if not select.is_fast(a.dtype):
-        c = np.zeros((m, n), a.dtype)
-        product(layout.writable(a.T if transpose_a else a), layout.writable(b.T if transpose_b else b), c)          # (M,K) x (K,N) -> (M,N)
-        return c
-    if _is_vector(m, k, n):
-        return _vector(a, b, transpose_b, (1, n)) if m == 1 else _vector(b, a, not transpose_a, (m, 1))
-    if transpose_a:
-        return outer_products.grad_weight(a, b, _as_convolution(k, n, m)).reshape(m, n)
-    return _ready(m, k, n, transpose_b, threads.get_num_threads())(a, b)
+    if select.is_fast(a.dtype):
+        return ready(m, k, n, transpose_a, transpose_b, threads.get_num_threads())(a, b)
+    c = np.zeros((m, n), a.dtype)
+    product(*(layout.writable(x.T if turned else x) for x, turned in ((a, transpose_a), (b, transpose_b))), c)          # (M,K) x (K,N) -> (M,N)
+    return c

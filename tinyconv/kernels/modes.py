@@ -3,7 +3,7 @@ import threading
 
 import numpy as np
 
-MODES = ("fast", "plain")
+MODES, FLOAT32 = ("fast", "plain"), np.dtype(np.float32)
 _mode = "fast"
 _lock = threading.Lock()
 
@@ -47,4 +47,4 @@ def mode():
 
 def is_fast(dtype):
     """Do arrays of this dtype take the fast kernels now? (float32 in the mode "fast")"""
-    return _mode == "fast" and dtype == np.float32
+    return _mode == "fast" and (dtype is FLOAT32 or dtype == FLOAT32)
