@@ -54,9 +54,10 @@ def _linear(x, w, b=None):
 
 
 def _prepare_linear(x_shape, x_dtype, w, b=None):
-    """A 1x1 convolution of 1x1 planes with its weights packed, as the matrix product itself is one; None as for conv2d."""
+    """A 1x1 convolution of 1x1 planes with its weights packed, as the matrix product itself is one; None as for conv2d, and for a single row, past
+    which the weights stream as they lie."""
     shape = _linear_shape(x_shape, w.shape, None if b is None else b.shape)
-    if not fast_floats(x_dtype, w, b) or not np.isfinite(w).all():
+    if size(x_shape[:-1]) == 1 or not fast_floats(x_dtype, w, b) or not np.isfinite(w).all():
         return None
     pixels = (size(x_shape[:-1]), x_shape[-1], 1, 1)                                      # (N,C,1,1) * (F,C,1,1) -> (N,F,1,1)
     plan = kernels.plan_conv2d(pixels, w.reshape(*w.shape, 1, 1), b)
