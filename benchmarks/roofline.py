@@ -228,7 +228,7 @@ def draw_roofs(axes, points, limits, colours):
     span = np.geomspace(0.1, 1000, 50)
     for name, style in (("memory", "-"), ("caches", (0, (3, 2)))):
         axes.plot(span, np.minimum(span * limits[name], limits["peak"]) / 1e9, color="black", linewidth=0.9, linestyle=style)
-        axes.annotate(name, (0.2, 0.2 * limits[name] / 1e9), xytext=(6, -4), textcoords="offset points", fontsize=8, va="top")
+        axes.annotate(name, (0.08, 0.08 * limits[name] / 1e9), xytext=(8, -2), textcoords="offset points", fontsize=8, va="top")
     axes.set_xscale("log")
     axes.set_yscale("log")
 
