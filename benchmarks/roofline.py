@@ -228,9 +228,10 @@ def draw_roofs(axes, points, limits, colours):
     span = np.geomspace(0.1, 1000, 50)
     for name, style in (("memory", "-"), ("caches", (0, (3, 2)))):
         axes.plot(span, np.minimum(span * limits[name], limits["peak"]) / 1e9, color="black", linewidth=0.9, linestyle=style)
-        axes.annotate(name, (0.08, 0.08 * limits[name] / 1e9), xytext=(8, -2), textcoords="offset points", fontsize=8, va="top")
+        axes.annotate(name, (0.1, 0.1 * limits[name] / 1e9), xytext=(3, -3), textcoords="offset points", fontsize=8, va="top")
     axes.set_xscale("log")
     axes.set_yscale("log")
+    axes.set_ylim(axes.get_ylim()[0] / 2)                          # room for the lowest label
 
 
 def draw_shares(axes, points, colours):
