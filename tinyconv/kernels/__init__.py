@@ -10,7 +10,7 @@ kernels and returns channels-last memory; float64, and everything under `use("pl
 | one channel at a time                         | depthwise                           |
 | one pixel at a time: a matrix product         | pointwise, gemm (_kernel)           |
 | copied windows, then a matrix product         | im2col (_loops)                     |
-| tiles with fewer products                     | winograd (_matrices, _steps, _scheme, _lines, _transforms, _filters, _tiles) |
+| tiles with fewer products                     | winograd (_matrices, _steps, _scheme, _lines, _transforms, _pixels, _filters, _tiles) |
 | references: frequencies; seven for eight      | fft, strassen                       |
 | vectors, and sums kept in registers           | simd, tile, strip (_lower, _lower_simd, _tile, _products, _strip) |
 | the fast loops made of them                   | indirect (_scheme, _kernel), packing, stems, cutting, outer_products (outer_kernel), planes (_scheme, _kernel) |

@@ -5,7 +5,7 @@
 Large blocks let a panel be used often once it has come; few splits let two panels be multiplied together. But all threads should have enough to
 do until the end, and processors are seldom equally fast: one may share its core with another program. So both ends are worked out, with equal
 threads and with unequal ones, each taking the next task when it is free, and the cut with the earliest is taken. (Graham, "Bounds on multiprocessing
-timing anomalies", 1969: taking what comes next ends later than the best schedule by one task at most.) Worked out once a geometry, in a millisecond.
+timing anomalies", 1969: on equal threads, taking what comes next ends later than the best schedule by one task at most.) Worked out once a geometry.
 """
 import heapq
 from functools import lru_cache

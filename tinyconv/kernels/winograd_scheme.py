@@ -9,8 +9,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from . import indirect_scheme as scheme
 from . import cutting, threads, tile
+from . import indirect_scheme as scheme
 from ._mailbox import LINE
 from .simd import LANES
 from .tile import NR
@@ -37,7 +37,8 @@ def product_tile(g, m, pieces):
             shape = -(-count // rows), 1, panels // together, pieces, UNITS * pieces
             block, splits = cutting.cut(*shape, most, STREAM / rows, 1, DATA / together)
             few = -(-count // (rows * block)) * splits <= 64 * pieces
-            found.append((cutting.ending(*shape, block, splits, STREAM / rows, 1, DATA / together) * rows * together * cost if few else cost, rows, together, block * rows, splits))
+            end = cutting.ending(*shape, block, splits, STREAM / rows, 1, DATA / together) * rows * together * cost if few else cost
+            found.append((end, rows, together, block * rows, splits))
     best = min(found)
     return best[1:3], best[3:]
 
