@@ -12,8 +12,8 @@ from tinyconv.kernels._jit import called
 LANES = simd.LANES
 load, load_n, store_n, fma, splat, lower, higher, turn = (
     getattr(simd, name) for name in ("load", "load_n", "store_n", "fma", "splat", "lower", "higher", "turn"))
-NAMES = "zeros", "multiply_panels", "multiply_ahead", "slide", "keep", "resume", "finish", "outer"
-zeros, multiply_panels, multiply_ahead, slide, keep, resume, finish, outer = (getattr(tile, name) for name in NAMES)
+NAMES = "zeros", "multiply_panels", "slide", "keep", "resume", "finish", "outer"
+zeros, multiply_panels, slide, keep, resume, finish, outer = (getattr(tile, name) for name in NAMES)
 NAMES = "pixels", "outputs", "start", "window", "finish_strip", "gradients"
 pixels, outputs, start, window, finish_strip, gradients = (getattr(strip, name) for name in NAMES)
 
@@ -29,15 +29,15 @@ def lanes_kernel(x, w, y, n):
 
 def tile_kernel(A, rows, hop, zero, B, places, C, S, bias, n, residual, low, high):
     acc = zeros(3, 2)
-    acc = multiply_panels(acc, 3, 1, 2, 2, A, rows, hop, hop, zero, 2, B, 0, 0, 4)
+    acc = multiply_panels(acc, 3, 1, 2, 2, A, rows, hop, hop, zero, 2, B, 0, 0, 4, 0)
     keep(acc, 3, 2, S, 0, 2 * LANES)
     finish(resume(3, 2, S, 0, 2 * LANES), 3, 2, C, places, 1, 1, n, bias, 2, C, residual, low, high)
     keep(slide(zeros(3, 2), 3, 2, 5, A, 2, B, LANES, 4), 3, 2, S, 12 * LANES, 2 * LANES)
     acc = outer(zeros(3, 2), 3, 2, A, 1, 7, B, 3, 2 * LANES + hop, n, 4)
     keep(acc, 3, 2, S, 6 * LANES, 2 * LANES)
-    keep(multiply_panels(zeros(3, 4), 3, 2, 2, 2, A, rows, hop, hop, zero, 2, B, LANES, 5 * LANES, 3), 3, 4, S, 18 * LANES, 7 * LANES)
-    keep(multiply_ahead(zeros(3, 4), 3, 2, 2, A, rows, hop, hop, zero, 2, B, LANES, 5 * LANES, 4, 8 * LANES), 3, 4, S, 39 * LANES, 4 * LANES)
-    keep(multiply_panels(zeros(3, 3), 3, 2, 2, 1, A, rows, hop, hop, zero, 2, B, LANES, 5 * LANES, 5), 3, 3, S, 30 * LANES, 3 * LANES)
+    keep(multiply_panels(zeros(3, 4), 3, 2, 2, 2, A, rows, hop, hop, zero, 2, B, LANES, 5 * LANES, 3, 0), 3, 4, S, 18 * LANES, 7 * LANES)
+    keep(multiply_panels(zeros(3, 4), 3, 2, 2, 2, A, rows, hop, hop, zero, 2, B, LANES, 5 * LANES, 4, 8 * LANES), 3, 4, S, 39 * LANES, 4 * LANES)
+    keep(multiply_panels(zeros(3, 3), 3, 2, 2, 1, A, rows, hop, hop, zero, 2, B, LANES, 5 * LANES, 5, 0), 3, 3, S, 30 * LANES, 3 * LANES)
 
 
 def strip_kernel(x, table, zero, w, bias, dy, places, y, S, n, low, high, where):

@@ -13,8 +13,8 @@ from .simd import LANES
 STEPS = 4               # of k between two jumps back
 
 
-def multiply_rows(builder, acc, mr, pA, pI, q, hop, pZ, first, panels, K, ahead=None):
-    """The loop of `multiply_panels` over panels (address, vectors) -> the sums; with every step a row from `ahead` on is asked for."""
+def multiply_rows(builder, acc, mr, pA, pI, q, hop, pZ, first, panels, K, ahead):
+    """The loop of `multiply_panels` over panels (address, vectors) -> the sums; with every step a row is asked for, from `ahead` on."""
     slots = [cgutils.alloca_once(builder, VECTOR) for _ in acc]
     for slot, value in zip(slots, acc):
         builder.store(value, slot)
@@ -26,9 +26,8 @@ def multiply_rows(builder, acc, mr, pA, pI, q, hop, pZ, first, panels, K, ahead=
 
     def step(k):
         columns = [emit_load(builder, panel, builder.add(builder.mul(k, I64(nv * LANES)), I64(LANES * j))) for panel, nv in panels for j in range(nv)]
-        if ahead is not None:
-            for j in range(panels[0][1]):
-                emit_fetch(builder, ahead, builder.add(builder.mul(k, I64(panels[0][1] * LANES)), I64(LANES * j)))
+        for j in range(0 if ahead is None else panels[0][1]):
+            emit_fetch(builder, ahead, builder.add(builder.mul(k, I64(panels[0][1] * LANES)), I64(LANES * j)))
         for i, start in enumerate(starts):
             a = emit_splat(builder, builder.load(builder.gep(start, [k])))
             for j, column in enumerate(columns):
@@ -45,29 +44,16 @@ def multiply_rows(builder, acc, mr, pA, pI, q, hop, pZ, first, panels, K, ahead=
 
 
 @instructions(tile.multiply_panels)
-def _multiply_panels(context, acc, MR, PANELS, NV, LAST, A, rows, q, hop, zero, first, B, b, apart, K):
+def _multiply_panels(context, acc, MR, PANELS, NV, LAST, A, rows, q, hop, zero, first, B, b, apart, K, ahead):
     index = types.intp
-    signature = acc(acc, MR, PANELS, NV, LAST, A, rows, index, index, zero, index, B, index, index, index)
+    signature = acc(acc, MR, PANELS, NV, LAST, A, rows, index, index, zero, index, B, index, index, index, index)
     widths = [NV.literal_value] * (PANELS.literal_value - 1) + [LAST.literal_value]
 
     def emit(c, builder, s, v):
         pA, pI, pZ, pB = (pointer(c, builder, s.args[i], v[i]) for i in (5, 6, 9, 11))
         panels = [(builder.gep(pB, [builder.add(v[12], builder.mul(v[13], I64(p)))]), width) for p, width in enumerate(widths)]
-        sums = multiply_rows(builder, cgutils.unpack_tuple(builder, v[0]), MR.literal_value, pA, pI, v[7], v[8], pZ, v[10], panels, v[14])
-        return c.make_tuple(builder, s.return_type, sums)
-    return signature, emit
-
-
-@instructions(tile.multiply_ahead)
-def _multiply_ahead(context, acc, MR, PANELS, NV, A, rows, q, hop, zero, first, B, b, apart, K, ahead):
-    index = types.intp
-    signature = acc(acc, MR, PANELS, NV, A, rows, index, index, zero, index, B, index, index, index, index)
-
-    def emit(c, builder, s, v):
-        pA, pI, pZ, pB = (pointer(c, builder, s.args[i], v[i]) for i in (4, 5, 8, 10))
-        panels = [(builder.gep(pB, [builder.add(v[11], builder.mul(v[12], I64(p)))]), NV.literal_value) for p in range(PANELS.literal_value)]
-        sums = multiply_rows(builder, cgutils.unpack_tuple(builder, v[0]), MR.literal_value, pA, pI, v[6], v[7], pZ, v[9], panels, v[13],
-                             builder.gep(pB, [v[14]]))
+        sums = multiply_rows(builder, cgutils.unpack_tuple(builder, v[0]), MR.literal_value, pA, pI, v[7], v[8], pZ, v[10], panels, v[14],
+                             builder.gep(pB, [v[15]]) if widths == [tile.NV, tile.NV] else None)
         return c.make_tuple(builder, s.return_type, sums)
     return signature, emit
 

@@ -1,14 +1,14 @@
 """The kernel of `indirect`: pixels by table, panels of packed filters, the register tile. Read that page first: it has the formula.
 
 A task takes a block of pixels and some panels of NR filters, two at a time where there are two. Each panel's sum is cut into pieces of about DEEP
-terms (half as many of two), whose weights (16 KB) stay in the first cache while the block's pixels pass; the sums wait in `partial` meanwhile. Filters
-behind the last full panel, if they fit one vector, take a narrow panel of LANES: alone, or as the third vector of a `trio`. Bound by: FMA; where planes
-are small, by the stream of weights.
+terms (half as many of two), whose weights (32 KB) stay in the caches while the block's pixels pass, and those of the next piece are asked for; the sums wait
+in `partial` meanwhile. Filters behind the last full panel, if they fit one vector, take a narrow panel of LANES: alone, or as the third vector of a `trio`. Bound by: FMA;
+where planes are small, by the stream of weights.
 """
 from ._jit import fast, leading, unrolled
 from ._mailbox import LINE, add
 from .simd import LANES
-from .tile import MR, NR, NV, PAIR, TRIO, finish, keep, multiply_panels, resume, zeros
+from .tile import MR, NR, NV, PAIR, TRIO, finish, following, keep, multiply_panels, resume, zeros
 
 FEW = 2                 # pixels: a vector's product, and not a matrix's, takes a tile of so many rows
 
@@ -90,8 +90,10 @@ def build(PANELS, NV, LAST, ROWS):
                         if alike and table[r * taps + t] < 0:
                             continue
                         at = t * cg + c0                            # the weights' row; those of the last panel are LAST vectors long
+                        some, apart = min(wide, cg - c0), taps * cg * WIDTH
+                        ahead = following(r // ROWS, PANELS, base + at * WIDTH, apart, some * (min(taps, t0 + tall) - t0) * WIDTH, ends)
                         acc = multiply_panels(acc, ROWS, PANELS, NV, LAST, x, table, r * taps + t, taps, zero, first + c0, packed,
-                                              base + at * WIDTH, taps * cg * WIDTH - at * (WIDTH - LAST * LANES), min(wide, cg - c0))
+                                              base + at * WIDTH, apart - at * (WIDTH - LAST * LANES), some, ahead)
                     if ends:
                         finish(acc, ROWS, WIDE, y, table, block * taps + r, column, n, bias, column, R, residual, low, high)
                     else:

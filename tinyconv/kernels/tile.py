@@ -18,6 +18,7 @@ are unrolled while the kernel is compiled; only the loop over k is in the machin
 """
 import numpy as np
 
+from ._jit import fast
 from .simd import LANES, REGISTERS
 
 MR, NV = (12, 2) if REGISTERS == 32 else (6, 2)     # 12 addresses of rows fit the 15 integer registers; 14 do not
@@ -49,9 +50,11 @@ def multiply(acc, MR, NV, A, rows, q, hop, zero, first, B, b, K):
     return tuple(out)
 
 
-def multiply_panels(acc, MR, PANELS, NV, LAST, A, rows, q, hop, zero, first, B, b, apart, K):
+def multiply_panels(acc, MR, PANELS, NV, LAST, A, rows, q, hop, zero, first, B, b, apart, K, ahead):
     """`multiply` for PANELS panels of NV vectors, the last one of LAST, each `apart` numbers behind the one before: acc has for each row the
-    first panel's vectors, then the next one's."""
+    first panel's vectors, then the next one's. Over two whole panels, with every k the row of NV vectors from B[ahead + k·NV·LANES] on is asked for
+    (`following`): what the next tiles need is on its way from memory while these are multiplied. All at once would fill the few places where the
+    processor notes what it waits for."""
     widths = [NV] * (PANELS - 1) + [LAST]
     wide, parts = sum(widths), []
     for p, width in enumerate(widths):
@@ -60,10 +63,11 @@ def multiply_panels(acc, MR, PANELS, NV, LAST, A, rows, q, hop, zero, first, B, 
     return tuple(part[i * width + j] for i in range(MR) for part, width in zip(parts, widths) for j in range(width))
 
 
-def multiply_ahead(acc, MR, PANELS, NV, A, rows, q, hop, zero, first, B, b, apart, K, ahead):
-    """`multiply_panels` of equal panels that asks for a row of B from `ahead` on with every k: another panel, on its way from memory
-    while this one is multiplied. All at once would fill the few places where the processor notes what it waits for."""
-    return multiply_panels(acc, MR, PANELS, NV, NV, A, rows, q, hop, zero, first, B, b, apart, K)
+@fast
+def following(i, PANELS, here, apart, size, last):
+    """`ahead` for tile i of those that take a piece of PANELS panels from B[here] on: a panel of the piece behind it, `size` numbers further (of the next
+    panels, if this piece is the `last` of its own); for more tiles than panels, what they have."""
+    return here + size + (i + last * (PANELS - 1)) * apart if 0 <= i and i < PANELS else here
 
 
 def slide(acc, MR, NV, HOP, A, a, B, b, K):

@@ -20,11 +20,10 @@ import numpy as np
 from . import layout, select, standing, threads
 from . import winograd_tiles as tiles
 from .indirect import room_bytes
-from .indirect_scheme import DEEP
 from .simd import LANES
 from .winograd_filters import pack_filters, unpack_filters
 from .winograd_matrices import arrays
-from .winograd_scheme import TILES, part, product_tile, rooms
+from .winograd_scheme import DEEP, TILES, part, product_tile, rooms
 from .winograd_steps import conv, conv_weight, error_bound, plain_rooms, turned, turned_weights
 
 

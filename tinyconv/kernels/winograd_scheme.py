@@ -10,7 +10,6 @@ from functools import lru_cache
 import numpy as np
 
 from . import cutting, threads, tile
-from . import indirect_scheme as scheme
 from ._mailbox import LINE
 from .simd import LANES
 from .tile import NR
@@ -18,6 +17,7 @@ from .winograd_pixels import pitch
 
 WORKING = 2**21         # bytes of V and S (or Z) of one task, at most: a second cache or two (by trial)
 BLOCK = 24              # tiles of a task, at most: with few channels more of them would still fit the cache, but gain nothing
+DEEP = 128              # channels multiplied at once, of two panels half as many: 16 KB of transformed filters
 UNITS = 8               # for a thread, of which it takes one after the other
 STREAM = 18             # what a panel of transformed filters costs a block on its way from memory, in tiles multiplied with it (by trial)
 DATA = 1.0              # what transforming the data of a block costs, in panels of a tile (four tiles of six, a tenth of a pair each)
@@ -61,7 +61,7 @@ def rooms(g, m, direction):
     if direction == "grad_weight":
         sums = [((pieces, n * n * panels * parts * tile.MR * NR), np.float32), *both, *small[:2], (vectors, np.float32)]
         return sums, (block, splits, pieces)
-    return [((panels * n * n * g.c * NR,), np.float32), *both, *small, ((min(g.c, scheme.DEEP),), np.float32)], (block, splits, pieces)
+    return [((panels * n * n * g.c * NR,), np.float32), *both, *small, ((min(g.c, DEEP),), np.float32)], (block, splits, pieces)
 
 
 def part(g, m):

@@ -8,7 +8,7 @@ A task takes `block` tiles of the image and some panels of filters, in memory of
 
 V and S stay in the second cache, but for many channels (`winograd_scheme`); over whole images they would go to memory and back. A tile's points
 lie together: its transform goes through two or three pages of memory, and not 36. The transformed weights U, a²/r² times the weights, stream through
-once for every block: while one piece of them is multiplied, the next is asked for (`tile.multiply_ahead`). The weight gradient is the adjoint:
+once for every block: while one piece of them is multiplied, the next is asked for (`tile.following`). The weight gradient is the adjoint:
 dU[point] (C, F) = Σ_tiles V[point]^T (A dY A^T)[point], into a slab for each thread, slabs added in order, then G^T dU G.
 Pitches have one vector more than they need: tiles a multiple of 4096 bytes apart would all fall on the same lines of the first cache.
 Bound by: the products (about half of the FMA peak: each number of U is used by 24 tiles) and, with few channels, what the transforms move between
@@ -19,7 +19,7 @@ from functools import lru_cache
 from ._jit import unrolled
 from ._mailbox import LINE, add
 from .simd import LANES
-from .tile import MR, NR, NV, keep, multiply_ahead, multiply_panels, outer, resume, zeros
+from .tile import MR, NR, NV, following, keep, multiply_panels, outer, resume, zeros
 from .winograd_pixels import pitch, read_data, read_gradient, write_tile
 
 
@@ -58,11 +58,8 @@ def build(kind, ROWS, PANELS):
                             for q in range(0, count, ROWS):
                                 to, k = q * step + point * WIDTH, min(terms, c - c0)
                                 acc = zeros(ROWS, WIDE) if c0 == 0 else resume(ROWS, WIDE, s, to, step)
-                                if PANELS == 2 and (q == ROWS or q == 2 * ROWS):            # the filters behind these come nearer meanwhile
-                                    acc = multiply_ahead(acc, ROWS, PANELS, NV, v, row, q, 1, zero, point * wide + c0, U, here, apart, k,
-                                                         here + terms * NR + (q // ROWS - 1) * apart)
-                                else:
-                                    acc = multiply_panels(acc, ROWS, PANELS, NV, NV, v, row, q, 1, zero, point * wide + c0, U, here, apart, k)
+                                ahead = following(q // ROWS - 1, PANELS, here, apart, k * NR, 0)
+                                acc = multiply_panels(acc, ROWS, PANELS, NV, NV, v, row, q, 1, zero, point * wide + c0, U, here, apart, k, ahead)
                                 keep(acc, ROWS, WIDE, s, to, step)
                     for q in range(count):
                         tile = at * block + q
