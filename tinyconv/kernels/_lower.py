@@ -3,6 +3,8 @@
 One LLVM type, <LANES x float>, is one register; numba is told that such a thing exists (`Vector`). Each function `emit_…` appends an
 instruction or two to the code that `builder` writes. The vectors of `simd` become such code in `_lower_simd`; read that first.
 """
+from math import inf
+
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -57,6 +59,17 @@ def emit_load(builder, p, at):
 def emit_store(builder, p, at, v):
     """LANES numbers to p[at]."""
     builder.store(v, builder.bitcast(builder.gep(p, [at]), VECTOR.as_pointer()), align=4)
+
+
+def emit_clip(builder, v, low, high):
+    """v within the lanes of low and high; NaN stays."""
+    v = builder.select(builder.fcmp_ordered("<", v, low), low, v)
+    return builder.select(builder.fcmp_ordered(">", v, high), high, v)
+
+
+def emit_open(builder, low, high):
+    """Do the bounds clip nothing? Two instructions a vector are then left out."""
+    return builder.and_(builder.fcmp_ordered("==", low, F32(-inf)), builder.fcmp_ordered("==", high, F32(inf)))
 
 
 def emit_fetch(builder, p, at):

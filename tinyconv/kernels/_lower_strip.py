@@ -8,7 +8,8 @@ from numba.core import cgutils
 
 from . import strip
 from ._instructions import instructions
-from ._lower import F32, I64, emit_fma, emit_load, emit_mask, emit_masked_load, emit_masked_store, emit_splat, emit_store, pointer, vector
+from ._lower import (F32, I64, emit_clip, emit_fma, emit_load, emit_mask, emit_masked_load, emit_masked_store, emit_open, emit_splat, emit_store,
+                     pointer, vector)
 from .simd import LANES
 
 
@@ -100,10 +101,10 @@ def _finish_strip(context, acc, where, to, y, c0, low, high, WHOLE, n):
     def emit(c, b, s, v):
         sums, pwhere = cgutils.unpack_tuple(b, v[0]), pointer(c, b, s.args[1], v[1])
         to, c0, low, high, mask = v[2], v[4], emit_splat(b, v[5]), emit_splat(b, v[6]), lanes(b, WHOLE, v[8])
+        free = emit_open(b, v[5], v[6])
 
-        def put(total, place):
-            total = b.select(b.fcmp_ordered("<", total, low), low, total)
-            total = b.select(b.fcmp_ordered(">", total, high), high, total)
+        def put(total, place, clip=True):
+            total = emit_clip(b, total, low, high) if clip else total
             out = b.inttoptr(place, F32.as_pointer())
             if mask is None:
                 emit_store(b, out, c0, total)
@@ -113,8 +114,11 @@ def _finish_strip(context, acc, where, to, y, c0, low, high, WHOLE, n):
         last = place_at(b, pwhere, to, len(sums) - 1)
         with b.if_else(b.icmp_signed("!=", last, I64(0)), likely=True) as (whole, part):               # the last one is there: all are
             with whole:
-                for i, total in enumerate(sums):
-                    put(total, place_at(b, pwhere, to, i))
+                with b.if_else(free, likely=True) as (bare, clipped):
+                    for clip, branch in ((False, bare), (True, clipped)):
+                        with branch:
+                            for i, total in enumerate(sums):
+                                put(total, place_at(b, pwhere, to, i), clip)
             with part:
                 for i, total in enumerate(sums):
                     place = place_at(b, pwhere, to, i)

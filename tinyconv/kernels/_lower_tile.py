@@ -6,7 +6,7 @@ from numba.core import cgutils
 
 from . import tile
 from ._instructions import instructions
-from ._lower import I64, ZERO, emit_load, emit_mask, emit_masked_load, emit_masked_store, emit_splat, emit_store, pointer, vector
+from ._lower import I64, ZERO, emit_clip, emit_load, emit_mask, emit_masked_load, emit_masked_store, emit_open, emit_splat, emit_store, pointer, vector
 from .simd import LANES
 
 
@@ -59,8 +59,8 @@ def _finish(context, acc, MR, NV, C, places, q, column, n, bias, at, R, residual
         low, high = emit_splat(builder, v[12]), emit_splat(builder, v[13])
         sums = cgutils.unpack_tuple(builder, v[0])
 
-        def rows(masks, more=False):
-            """Every row that has a place: bias (and the residual) added, clipped, the lanes of the masks stored."""
+        def rows(masks, more=False, clip=True):
+            """Every row that has a place: bias (and the residual) added, clipped if so said, the lanes of the masks stored."""
             offsets = [emit_masked_load(builder, pbias, builder.add(at, I64(LANES * j)), masks[j]) if masks else
                        emit_load(builder, pbias, builder.add(at, I64(LANES * j))) for j in range(nv)]
             for i in range(mr):
@@ -70,8 +70,7 @@ def _finish(context, acc, MR, NV, C, places, q, column, n, bias, at, R, residual
                         to = builder.add(builder.add(place, column), I64(LANES * j))
                         y = builder.fadd(sums[i * nv + j], offsets[j])
                         y = builder.fadd(y, emit_masked_load(builder, pR, to, masks[j])) if more else y
-                        y = builder.select(builder.fcmp_ordered("<", y, low), low, y)
-                        y = builder.select(builder.fcmp_ordered(">", y, high), high, y)
+                        y = emit_clip(builder, y, low, high) if clip else y
                         if masks:
                             emit_masked_store(builder, pC, to, masks[j], y)
                         else:
@@ -82,7 +81,11 @@ def _finish(context, acc, MR, NV, C, places, q, column, n, bias, at, R, residual
             with bare:
                 with builder.if_else(full, likely=True) as (whole, part):
                     with whole:
-                        rows(None)
+                        with builder.if_else(emit_open(builder, v[12], v[13]), likely=True) as (free, clipped):
+                            with free:
+                                rows(None, clip=False)
+                            with clipped:
+                                rows(None)
                     with part:
                         rows([emit_mask(builder, n, LANES * j) for j in range(nv)])
             with added:

@@ -57,3 +57,15 @@ def cut(tiles, groups, panels, count, pieces, most, more=0, together=1, each=0):
     blocks = sorted({-(-tiles // across) for across in range(fewest, max(fewest, min(tiles, 4 * pieces)) + 1)}, reverse=True)
     found = [(block, s) for block in blocks for s in splits if -(-tiles // block) * groups * s <= max(4 * pieces, fewest * groups)]
     return min(found, key=lambda shape: ending(tiles, groups, panels, count, pieces, *shape, more, together, each))
+
+
+@lru_cache(maxsize=None)
+def pieces_of(units, count, most, each=0):
+    """Into how many pieces, up to `most`, so many equal units are cut for the earliest `ending`; few among equals.
+
+    >>> pieces_of(7, 2, 5), pieces_of(14, 2, 8), pieces_of(1000, 2, 8)
+    (4, 7, 8)
+    """
+    if units >= 8 * most:
+        return most
+    return min(range(1, min(units, most) + 1), key=lambda pieces: ending(units, 1, 1, count, pieces, 1, 1, 0, 1, each))
