@@ -16,6 +16,8 @@ from .simd import LANES, REGISTERS
 WIDTHS = (8, 7, 4, 2) if REGISTERS == 32 else (4, 2)            # outputs of a row in one tile
 LINE = 8                                                        # integers of a cache line
 PLANE = 4 if REGISTERS == 32 else 2                             # a square plane of so many rows of outputs is one tile
+LARGE = 16                                                      # a plane of so many rows and more is tiled by squares, if whole ones cover it
+PAGES = 1024                                                    # channels whose pixel is a page: fewer pixels a tile, or the processor fetches none ahead
 
 
 def passes(g, direction):
@@ -31,14 +33,15 @@ def passes(g, direction):
 
 def tile_of(rows, columns, step, height, width, c=LANES, line=False):
     """(K, S, ROWS, COLS) for these offsets and this many rows and columns of outputs: 3x3 and 5x5 neighbouring taps together, else one
-    by one, and so with too few channels for a vector, for which no kernel is made; one tile for a small square plane, else the COLS that leaves the
-    fewest outputs unused. line: tiles of one row.
+    by one, and so with too few channels for a vector, for which no kernel is made; one tile for a small square plane, squares that cover a large one, else
+    the COLS that leaves the fewest outputs unused. line: tiles of one row.
 
     >>> tile_of([-1, 0, 1], [-1, 0, 1], (1, 1), 2, 2), tile_of([0, 3], [0, 3], (1, 1), 2, 2)
     ((3, 1, 2, 2), (1, 1, 1, 2))
     """
-    cols = min(WIDTHS, key=lambda cols: (-(-width // cols) * cols, -cols))
-    K = len(rows)
+    cols, K = min(WIDTHS, key=lambda cols: (-(-width // cols) * cols, -cols)), len(rows)
+    covered, apart = REGISTERS == 32 and height >= LARGE and height % 4 == width % 4 == 0, c >= PAGES
+    cols = 4 if covered and apart else cols
     if not (c >= LANES and K in (3, 5) and step[0] == step[1] and step[0] in (1, 2) and all(
             offsets == list(range(offsets[0], offsets[0] + K)) for offsets in (rows, columns))):
         return 1, 1, 1, cols
@@ -46,6 +49,8 @@ def tile_of(rows, columns, step, height, width, c=LANES, line=False):
         return K, step[0], 1, cols
     if height == width <= PLANE:
         return K, step[0], height, width
+    if covered and K == 3 and step[0] == 1 and not apart:
+        return K, 1, 4, 4
     return K, step[0], 2 if (K == 3 or step[0] == 1) and height > 1 and REGISTERS == 32 else 1, cols
 
 
