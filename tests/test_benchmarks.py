@@ -17,7 +17,7 @@ from tinyconv import kernels
 from tinyconv.formulas import conv2d_macs
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "benchmarks"
-SCRIPTS = ("bench_backward", "bench_conv", "bench_int8", "bench_peers", "bench_prune", "bench_threads", "bench_train", "bit_table", "int8_accuracy",
+SCRIPTS = ("bench_backward", "bench_constants", "bench_conv", "bench_int8", "bench_peers", "bench_prune", "bench_threads", "bench_train", "bit_table", "int8_accuracy",
            "layers", "roofline", "select_map")
 
 
@@ -126,6 +126,24 @@ def test_rules_of_choice(bench):
     thresholds = page.best_thresholds(times, cells)
     assert page.loss(times, [page.by_thresholds(layer, thresholds) for layer in cells]) == 1.0
     assert thresholds["winograd4"][0] == 32
+
+
+def test_constants_at_several_values(bench, monkeypatch):
+    """Plans made at several values differ where the constant counts, every page that copied it is told, and all is as before afterwards; what is
+    compiled in, or no constant, is refused."""
+    page, layers = bench("bench_constants"), bench("layers")
+    assert {("indirect_scheme", "DEEP"), ("threads", "SHARES"), ("winograd_scheme", "BLOCK")} <= {found[:2] for found in page.by_trial()}
+    assert [page.number(text) for text in ("128", "-1", "0.5", "2**18")] == [128, -1, 0.5, 2**18]
+    pages = page.pages_with("indirect_scheme.BEGINNING")
+    assert [module.__name__.rpartition(".")[2] for module in pages] == ["indirect_scheme", "gemm"]
+    seen = []
+    monkeypatch.setattr(page, "forward", lambda layer, packed: seen.append([module.BEGINNING for module in pages]) or (lambda: len(seen)))
+    calls = page.plans(layers.Layer(1, 16, 6, 24, 1, 1, 0, 1), pages, "BEGINNING", [1, 2])
+    assert seen == [[1, 1], [2, 2], [200, 200]] and len(calls) == 2 and pages[0].BEGINNING == pages[1].BEGINNING == 200
+    assert all(seconds >= 0 for seconds in page.in_turns(calls, 0.001))
+    for name, words in (("gemm_kernel.TERMS", "compiled into"), ("planes.NOTHING", "no number"), ("nowhere.DEEP", "PAGE.NAME"), ("DEEP", "PAGE.NAME")):
+        with pytest.raises(SystemExit, match=words):
+            page.pages_with(name)
 
 
 def test_what_is_left_of_a_pruned_network(bench):

@@ -22,6 +22,7 @@ kernels and returns channels-last memory; float64, and everything under `use("pl
 | who computes what                             | select, choice, modes, threads, workers (_launch, _mailbox), layout, _jit (_cache) |
 | what the machine allows                       | machine (_kernels)                  |
 
+Constants found by trial say so; benchmarks/bench_constants.py tries others.
 This page imports no other page that needs numba: each function imports its own on first call.
 """
 from functools import lru_cache

@@ -10,7 +10,7 @@ timing anomalies", 1969: on equal threads, taking what comes next ends later tha
 import heapq
 from functools import lru_cache
 
-SLOWER = 1.5            # so much longer a thread may take that shares its core
+SLOWER = 1.5            # so much longer a thread may take that shares its core (by trial)
 
 
 def ending(tiles, groups, panels, count, pieces, block, splits, more, together=1, each=0):

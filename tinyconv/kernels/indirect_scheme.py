@@ -26,8 +26,8 @@ BLOCK = 9 * MR          # pixels in a task, at most
 LOADING = 8             # what a panel's weights cost a block when they come into the first cache, in pixels multiplied with them (by trial)
 WHOLE = math.lcm(MR, PAIR, TRIO) if PAIR else MR       # pixels that are whole tiles of every kind
 BEGINNING = 200         # what a piece costs to begin with, in terms of the sums of a tile and a panel (by trial)
-STREAMED = 12           # what it costs to fetch a weight, in multiplications with it: most of the work where planes are one pixel
-LIFTED = 2**19          # bytes of copied rows of a task, at most: they stay in the second cache
+STREAMED = 12           # what it costs to fetch a weight, in multiplications with it: most of the work on planes of one pixel (by trial)
+LIFTED = 2**19          # bytes of copied rows of a task, at most: they stay in the second cache (by trial)
 FAR = 512               # rows so many numbers apart fall on the same few lines of the first cache: they are copied first, next to each other
 
 

@@ -22,8 +22,8 @@ from .planes_scheme import Tables, passes
 from .simd import LANES
 from .standing import OPEN
 
-TOGETHER = 8
-BEGINNING = 1000        # what a piece costs to begin with, in elementary operations: a third of a microsecond
+TOGETHER = 8            # images whose planes are a tile each that are taken together (by trial)
+BEGINNING = 1000        # what a piece costs to begin with, in elementary operations: a third of a microsecond (by trial)
 NONE = np.zeros(0, np.float32)
 
 

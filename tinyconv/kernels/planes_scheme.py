@@ -16,8 +16,8 @@ from .simd import LANES, REGISTERS
 WIDTHS = (8, 7, 4, 2) if REGISTERS == 32 else (4, 2)            # outputs of a row in one tile
 LINE = 8                                                        # integers of a cache line
 PLANE = 4 if REGISTERS == 32 else 2                             # a square plane of so many rows of outputs is one tile
-LARGE = 16                                                      # a plane of so many rows and more is tiled by squares, if whole ones cover it
-PAGES = 1024                                                    # channels whose pixel is a page: fewer pixels a tile, or the processor fetches none ahead
+LARGE = 16                                                      # a plane of so many rows and more is tiled by squares, if whole ones cover it (by trial)
+PAGES = 1024                                                    # channels whose pixel is a page: fewer pixels a tile, or the processor fetches none ahead (by trial)
 
 
 def passes(g, direction):

@@ -22,8 +22,8 @@ from .workers import available, get_num_threads, pool, set_num_threads
 
 __all__ = ["available", "call", "drive", "get_num_threads", "pieces", "pool", "run", "set_num_threads", "split"]
 SMALL = 15_000          # elementary operations (about 5 microseconds) below which sharing a job costs more than it saves
-PIECE = SMALL // 2      # elementary operations of a piece, at least, where a job is cut finer than one piece a thread
-SHARES = 4              # such pieces for each thread, at most
+PIECE = SMALL // 2      # elementary operations of a piece, at least, where a job is cut finer than one piece a thread (by trial)
+SHARES = 4              # such pieces for each thread, at most (by trial)
 MOST = 32               # pieces of a job
 NOBODY = np.zeros(1, np.int64)
 _addresses = {}         # driver -> addresses of its kernels
