@@ -3,7 +3,7 @@ import itertools
 
 import pytest
 
-from tinyconv.kernels.cutting import SLOWER, cut, ending, share
+from tinyconv.kernels.cutting import COST, SLOWER, cut, ending, pieces_for, pieces_of, share
 
 SHAPES = [(tiles, groups, panels) for tiles in (1, 2, 9, 25, 131) for groups in (1, 3) for panels in (1, 2, 5, 18)]
 
@@ -44,3 +44,13 @@ def test_no_cut_ends_earlier(together, more, each):
             even = -(-tiles // across) == other and -(-panels // per) == parts                  # no block or split that could be less
             if even and per >= min(panels, together) and across * groups * parts <= 4 * pieces:
                 assert found <= ending(tiles, groups, panels, count, pieces, other, parts, more, together, each) + 1e-9, (other, parts)
+
+
+@pytest.mark.small
+def test_no_number_of_pieces_ends_earlier():
+    """Of all numbers of pieces that there may be, the first that ends earliest; as many as there may be where units are many; one unit is one piece."""
+    for units, count, each in itertools.product((1, 2, 5, 7, 14, 33), (1, 2, 3), (0, 0.3, 4)):
+        ends = [ending(units, 1, 1, count, pieces, 1, 1, 0, 1, each) for pieces in range(1, min(units, 4 * count) + 1)]
+        assert pieces_of(units, count, 4 * count, each) == (1 + ends.index(min(ends)) if units < 32 * count else 4 * count)
+    assert pieces_of(1000, 2, 8) == 8 and pieces_of(1, 2, 8) == 1
+    assert pieces_for(14, 14 * COST // 10, 2) == 2 and pieces_for(14, 10**9, 2) == 8             # a piece that costs ten of its units is not cut off

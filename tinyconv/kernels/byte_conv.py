@@ -13,7 +13,7 @@ import numpy as np
 from . import byte_planes, layout, select, standing, threads
 from .byte_kernel import convolve_bytes, rows_seen
 from .byte_tile import quads
-from .cutting import cut
+from .cutting import cut, pieces_for
 from .indirect import widened, windows
 from .indirect_scheme import BLOCK, seen
 from .layout import PAGE
@@ -118,7 +118,7 @@ class Depthwise:
         packed[:] = taps.reshape(-1)
         start = bias.astype(np.int64) - (x_zero + flip) * w.sum((1, 2, 3), dtype=np.int64)
         work = g.n * g.oh * g.ow * g.f * (g.kh * g.kw // 32 + 1)
-        more, pieces = whole - g.f, max(1, min(threads.pieces(work), g.n * -(-g.oh // ROWS)))
+        more, pieces = whole - g.f, pieces_for(g.n * -(-g.oh // ROWS) * -(-g.ow // COLS), work, threads.get_num_threads())
         given = (flips, packed, in_vectors(start.astype(np.int32), np.int32, more), in_vectors(m, np.float64, more), in_vectors(s, np.float64, more),
                  *numbers)
         entries = blocks * ((ROWS - 1) * S + K) * ((COLS - 1) * S + K)

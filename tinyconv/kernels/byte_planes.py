@@ -55,32 +55,32 @@ def build(K, S, ROWS, COLS, WHOLE, QUADS):
         bias, m, s in whole vectors; border: padding, LANES bytes; parts: arrays of weights that add up to one.
         """
         pitch, bands, across, blocks = bias.size, (grid_h + ROWS - 1) // ROWS, columns.size // K, rows.size // K * (columns.size // K)
-        entries = blocks * DOWN * RIGHT
+        entries, tiles = blocks * DOWN * RIGHT, (grid_w + COLS - 1) // COLS
+        units = n * bands * tiles
         for piece in range(lo, hi):
             table, place, partial, known_x, known_y = tables[piece], places[piece], partials[piece], -1, -1
-            for unit in range(piece * n * bands // pieces, (piece + 1) * n * bands // pieces):
-                image, i0 = unit // bands, unit % bands * ROWS
+            for unit in range(piece * units // pieces, (piece + 1) * units // pieces):
+                image, i0, j0 = unit // (bands * tiles), unit // tiles % bands * ROWS, unit % tiles * COLS
                 top, bottom = i0 * step_h + rows[0], i0 * step_h + rows[rows.size - 1] + (ROWS - 1) * S
                 free = top >= 0 and bottom < h and i0 + ROWS <= grid_h
-                for j0 in range(0, grid_w, COLS):
-                    left, last = j0 * step_w + columns[0], j0 * step_w + columns[columns.size - 1] + (COLS - 1) * step_w
-                    inside = free and left >= 0 and last < wide and j0 + COLS <= grid_w
-                    at_x, at_y = ((image * h + top) * wide + left) * c, ((image * grid_h + i0) * grid_w + j0) * c
-                    q, p = (entries, COUNT) if inside else (0, 0)
-                    if not inside or known_x < 0:
-                        for t in range(blocks):
-                            note(table, q + t * DOWN * RIGHT, DOWN, RIGHT, i0 * step_h + rows[t // across * K], j0 * step_w + columns[t % across * K],
-                                 hop, image, h, wide, c)
-                        note_places(place, p, ROWS, COLS, grid_h - i0, grid_w - j0, at_y, grid_w * c, c)
-                    if inside and known_x < 0:
-                        known_x, known_y = at_x, at_y
-                    shift_x, shift_y = (at_x - known_x, at_y - known_y) if inside else (0, 0)
-                    for first in range(0, c, LANES):
-                        c0 = min(first, c - LANES) if WHOLE else first                # the last vector begins a little earlier
-                        acc = biases(COUNT, 1, bias, c0)
-                        for t in range(parts * blocks):
-                            acc = slide(acc, ROWS, COLS, K, S, x, table, q + t % blocks * DOWN * RIGHT, border, shift_x + c0, flip,
-                                        w, (t * K * QUADS * pitch + c0) * 4, pitch, WHOLE, c - c0)
-                        keep_sums(acc, COUNT, 1, partial, 0)
-                        finish_codes(partial, 0, COUNT, 1, rule, y, place, p, shift_y + c0, c - c0, m, s, c0, zero, low, high)
+                left, last = j0 * step_w + columns[0], j0 * step_w + columns[columns.size - 1] + (COLS - 1) * step_w
+                inside = free and left >= 0 and last < wide and j0 + COLS <= grid_w
+                at_x, at_y = ((image * h + top) * wide + left) * c, ((image * grid_h + i0) * grid_w + j0) * c
+                q, p = (entries, COUNT) if inside else (0, 0)
+                if not inside or known_x < 0:
+                    for t in range(blocks):
+                        note(table, q + t * DOWN * RIGHT, DOWN, RIGHT, i0 * step_h + rows[t // across * K], j0 * step_w + columns[t % across * K],
+                             hop, image, h, wide, c)
+                    note_places(place, p, ROWS, COLS, grid_h - i0, grid_w - j0, at_y, grid_w * c, c)
+                if inside and known_x < 0:
+                    known_x, known_y = at_x, at_y
+                shift_x, shift_y = (at_x - known_x, at_y - known_y) if inside else (0, 0)
+                for first in range(0, c, LANES):
+                    c0 = min(first, c - LANES) if WHOLE else first                # the last vector begins a little earlier
+                    acc = biases(COUNT, 1, bias, c0)
+                    for t in range(parts * blocks):
+                        acc = slide(acc, ROWS, COLS, K, S, x, table, q + t % blocks * DOWN * RIGHT, border, shift_x + c0, flip,
+                                    w, (t * K * QUADS * pitch + c0) * 4, pitch, WHOLE, c - c0)
+                    keep_sums(acc, COUNT, 1, partial, 0)
+                    finish_codes(partial, 0, COUNT, 1, rule, y, place, p, shift_y + c0, c - c0, m, s, c0, zero, low, high)
     return convolve

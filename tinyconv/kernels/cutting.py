@@ -10,6 +10,9 @@ timing anomalies", 1969: on equal threads, taking what comes next ends later tha
 import heapq
 from functools import lru_cache
 
+from . import threads
+
+COST = 1000             # what a piece costs to begin with, in elementary operations: a third of a microsecond (by trial)
 SLOWER = 1.5            # so much longer a thread may take that shares its core (by trial)
 
 
@@ -64,8 +67,13 @@ def pieces_of(units, count, most, each=0):
     """Into how many pieces, up to `most`, so many equal units are cut for the earliest `ending`; few among equals.
 
     >>> pieces_of(7, 2, 5), pieces_of(14, 2, 8), pieces_of(1000, 2, 8)
-    (4, 7, 8)
+    (4, 8, 8)
     """
     if units >= 8 * most:
         return most
     return min(range(1, min(units, most) + 1), key=lambda pieces: ending(units, 1, 1, count, pieces, 1, 1, 0, 1, each))
+
+
+def pieces_for(units, work, count):
+    """The same for so much work altogether, in elementary operations, as `threads.pieces` takes it."""
+    return pieces_of(units, count, threads.pieces(work, count), COST * units / max(1, work))

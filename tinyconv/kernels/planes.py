@@ -16,14 +16,13 @@ from functools import lru_cache
 import numpy as np
 
 from . import layout, select, standing, threads
-from .cutting import pieces_of
+from .cutting import pieces_for
 from .planes_kernel import lay_out
 from .planes_scheme import Tables, passes
 from .simd import LANES
 from .standing import OPEN
 
 TOGETHER = 8            # images whose planes are a tile each that are taken together (by trial)
-BEGINNING = 1000        # what a piece costs to begin with, in elementary operations: a third of a microsecond (by trial)
 NONE = np.zeros(0, np.float32)
 
 
@@ -46,8 +45,7 @@ class Scheme:
         tiles = len(tables.kinds[0]) * len(tables.kinds[1])
         together = max(1, min(TOGETHER, n // (4 * count))) if tables.single else 1
         self.work = n * grid[0] * grid[1] * c * len(us) * len(vs) // 8
-        units = -(-n // together) * tiles
-        pieces = self.pieces = pieces_of(units, count, threads.pieces(self.work, count), BEGINNING * units / max(1, self.work))
+        pieces = self.pieces = pieces_for(-(-n // together) * tiles, self.work, count)
         self.taps = np.array([u * window[1] + v for u in us for v in vs], np.int64)                 # in this order, of w's KH·KW
         self.rows = np.full(-(-self.window // LANES) * LANES, len(self.taps) * LANES, np.int64)
         self.rows[self.taps] = np.arange(len(self.taps)) * LANES
