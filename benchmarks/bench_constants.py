@@ -6,7 +6,9 @@
 
 Constants that are said to be "by trial" in `tinyconv.kernels` were chosen so: how long a piece is, how many rows a block has, what a copy costs.
 --list prints them. They decide how work is cut before a layer is first called, so a plan (forward, weights packed) is made at each value and the
-plans take turns: the processor's speed changes from second to second and meets all alike. A constant that is compiled into kernels is refused.
+plans take turns: the processor's speed changes from second to second and meets all alike. Every round makes them anew, the values in another order,
+for where arrays happen to lie makes a difference of its own. The first value twice, --values 256 256 128, shows what chance does; so does a layer on
+which the constant has no bearing.
 """
 import re
 import statistics
@@ -14,19 +16,20 @@ import sys
 import time
 from importlib import import_module
 from pathlib import Path
-from types import CodeType
 
 from common import geometric_mean, head, options, ours_about, table, undisturbed, write_csv
 from layers import GROUPS, forward, layers
 from layers import options as layer_options
 
 KERNELS = Path(__file__).parent.parent / "tinyconv" / "kernels"
+ELSEWHERE = "gemm"              # a page of products, which no layer of the list calls
 
 
 def by_trial():
     """(page, constant, value as it is written, what is said of it) of every constant that says so."""
     pattern = re.compile(r"^([A-Z_]+) = (.+?)\s+# (.*by trial.*)$", re.MULTILINE)
-    return [(page.stem, *found) for page in sorted(KERNELS.glob("*.py")) for found in pattern.findall(page.read_text(encoding="utf-8"))]
+    return [(page.stem, *found) for page in sorted(KERNELS.glob("*.py")) if page.stem != ELSEWHERE
+            for found in pattern.findall(page.read_text(encoding="utf-8"))]
 
 
 def number(text):
@@ -35,50 +38,56 @@ def number(text):
     return int(base)**int(exponent) if power else int(text) if re.fullmatch(r"-?\d+", text) else float(text)
 
 
-def inner_names(code, outermost=True):
-    """Names that functions within a function's code use: kernels are made there."""
-    nested = [c for c in code.co_consts if isinstance(c, CodeType)]
-    return set(() if outermost else code.co_names).union(*(inner_names(c, False) for c in nested))
-
-
 def pages_with(name):
-    """The pages that have the constant "page.NAME", its own one first. Errors: SystemExit if there is none, or if kernels are compiled with it."""
+    """The pages that have the constant "page.NAME", its own one first. Errors: SystemExit unless it is one of `by_trial` or of page `choice`: others
+    may be compiled into kernels, or more may be made of them when their page is imported."""
     page, _, constant = name.rpartition(".")
-    if not page or not (KERNELS / f"{page}.py").exists():
-        sys.exit(f"--constant must be PAGE.NAME with a page of tinyconv.kernels, not {name!r}")
+    if page != "choice" and (page, constant) not in [found[:2] for found in by_trial()]:
+        sys.exit(f"--constant must be PAGE.NAME, one of those that --list prints or of page choice, not {name!r}")
     own = import_module(f"tinyconv.kernels.{page}")
     if type(getattr(own, constant, None)) not in (int, float):
-        sys.exit(f"tinyconv.kernels.{page} has no number {constant!r}; --list prints those found by trial")
+        sys.exit(f"tinyconv.kernels.{page} has no number {constant!r}")
     copied = re.compile(rf"^from \.{page} import [^\n]*\b{constant}\b", re.MULTILINE)
-    pages = [own, *(import_module(f"tinyconv.kernels.{path.stem}") for path in sorted(KERNELS.glob("*.py"))
-                    if copied.search(path.read_text(encoding="utf-8")))]
-    for module in pages:
-        for thing in vars(module).values():
-            kernel, maker = getattr(thing, "py_func", None), getattr(thing, "__wrapped__", None)
-            if kernel and constant in kernel.__code__.co_names or maker and constant in inner_names(maker.__code__):
-                sys.exit(f"{name} is compiled into {module.__name__}.{thing.__name__}: change it there")
-    return pages
+    return [own, *(import_module(f"tinyconv.kernels.{path.stem}") for path in sorted(KERNELS.glob("*.py"))
+                   if copied.search(path.read_text(encoding="utf-8")))]
+
+
+def checked(texts, constant):
+    """The values as numbers. Errors: SystemExit for one that is none, or negative, or of another kind than the constant."""
+    try:
+        values = [number(text) for text in texts]
+    except ValueError as error:
+        sys.exit(f"--values must be numbers such as 128, 0.5 or 2**18: {error}")
+    for text, value in zip(texts, values):
+        if not 0 <= value < float("inf") or isinstance(constant, int) and not (isinstance(value, int) and value > 0):
+            sys.exit(f"--values must be {'integers from 1 on' if isinstance(constant, int) else 'numbers from 0 on'}, as the constant is, not {text}")
+    return values
 
 
 def forget():
-    """Let every page forget what it worked out: it depends on constants."""
+    """Let every page forget what it worked out, which depends on constants; but not compiled kernels and what was measured, which do not."""
     for name, module in list(sys.modules.items()):
-        if name.startswith("tinyconv.kernels."):
+        if name.startswith("tinyconv.kernels") and name != "tinyconv.kernels.machine":
             for thing in list(vars(module).values()):
-                if hasattr(thing, "cache_clear") and thing.__name__ != "build":                # compiled kernels depend on none of them
+                if hasattr(thing, "cache_clear") and thing.__name__ != "build":
                     thing.cache_clear()
 
 
 def plans(layer, pages, constant, values):
-    """The layer's forward pass with weights packed, a function without arguments for every value."""
+    """The layer's forward pass with weights packed, a function without arguments for every value. Afterwards all is as it was."""
     found, stands = [], getattr(pages[0], constant)
-    for value in (*values, stands):
+    try:
+        for value in values:
+            for module in pages:
+                setattr(module, constant, value)
+            forget()
+            found.append(forward(layer, packed=True))
+            found[-1]()                                                     # into how many pieces a call is cut is worked out by the first
+    finally:
         for module in pages:
-            setattr(module, constant, value)
+            setattr(module, constant, stands)
         forget()
-        found.append(forward(layer, packed=True))
-        found[-1]()                                                         # into how many pieces a call is cut is worked out by the first
-    return found[:-1]
+    return found
 
 
 def in_turns(calls, least):
@@ -91,6 +100,13 @@ def in_turns(calls, least):
             call()
             mine.append(time.perf_counter() - begin)
     return [statistics.median(mine) for mine in times]
+
+
+def one_round(layer, pages, constant, values, least, turn):
+    """Median seconds of the layer at every value, plans made for this round, those from value number `turn` on first."""
+    order = [(i + turn) % len(values) for i in range(len(values))]
+    calls = plans(layer, pages, constant, [values[i] for i in order])
+    return [seconds for _, seconds in sorted(zip(order, undisturbed(lambda: in_turns(calls, least))))]
 
 
 def more_options(parser):
@@ -109,20 +125,16 @@ def main():
         return
     if not given.constant or not given.values:
         sys.exit("--constant and --values are needed; --list prints the constants found by trial")
-    try:
-        values = [number(value) for value in given.values]
-    except ValueError as error:
-        sys.exit(f"--values must be numbers such as 128, 0.5 or 2**18: {error}")
     import tinyconv as tc
     tc.set_num_threads(given.threads)
     pages, constant = pages_with(given.constant), given.constant.rpartition(".")[2]
+    values = checked(given.values, getattr(pages[0], constant))
     head(given, {"ours": ours_about()})
     rows, ratios, cases = [], {}, layers(given.batch, given.only, given.few)
     for layer in cases:
-        calls = plans(layer, pages, constant, values)
-        rounds = [undisturbed(lambda: in_turns(calls, given.least)) for _ in range(given.rounds)]
+        rounds = [one_round(layer, pages, constant, values, given.least, turn) for turn in range(given.rounds)]
         seconds = [statistics.median(each) for each in zip(*rounds)]
-        found = [mine / seconds[0] for mine in seconds[1:]]
+        found = [statistics.median(each[i] / each[0] for each in rounds) for i in range(1, len(values))]
         rows.append([layer.group, layer.name, *(f"{1e6 * mine:.1f}" for mine in seconds), *(f"{ratio:.2f}" for ratio in found)])
         ratios.setdefault(layer.group, []).append(found)
         print(f"{len(rows)}/{len(cases)}", end="\r", file=sys.stderr)

@@ -125,9 +125,10 @@ def no_switch_left_turned():
 @pytest.fixture
 def always_shared(monkeypatch):
     """Small jobs go to the threads too, in as many pieces as long ones, so that small tests really run them."""
-    from tinyconv.kernels import indirect, planes
+    from tinyconv.kernels import cutting, indirect, planes
     monkeypatch.setattr(kernels.threads, "SMALL", 0)
     monkeypatch.setattr(kernels.threads, "PIECE", 1)
+    monkeypatch.setattr(cutting, "COST", 0)
     for made in (indirect.schemes, planes.schemes):                    # how work is cut is remembered
         made.cache_clear()
     yield

@@ -1,6 +1,6 @@
 """One table of awkward convolutions, on which every algorithm is held against the reference, and its random data.
 
-Small enough for the reference (pure Python), wide enough (16, 32, 48, 82 channels) that the fast kernels' whole vectors,
+Small enough for the reference (pure Python), wide enough (16, 32, 48, 82, 131 channels) that the fast kernels' whole vectors,
 tiles and pairs of panels run, and odd enough that their edges do. Kernels are compiled for a number of pixels or a distance: where a row may choose, it has
 those of another row or network. A row: name, input (N,C,H,W), weight (F,C/G,KH,KW), the other arguments.
 """
@@ -27,7 +27,7 @@ TABLE = [
     ("pointwise 32 to 48", (1, 32, 3, 2), (48, 32, 1, 1), {}),
     ("pointwise 48 to 32", (1, 48, 2, 3), (32, 48, 1, 1), {}),
     ("pointwise 20 to 35", (3, 20, 3, 3), (35, 20, 1, 1), {}),
-    ("pointwise 67 to 82", (1, 67, 3, 5), (82, 67, 1, 1), {}),
+    ("pointwise 131 to 82", (1, 131, 3, 5), (82, 131, 1, 1), {}),
     ("pointwise to one filter", (2, 9, 5, 5), (1, 9, 1, 1), {}),
     ("pointwise from one channel", (2, 1, 5, 5), (6, 1, 1, 1), {}),
     ("pointwise, 70 pixels", (1, 6, 7, 10), (5, 6, 1, 1), {}),
@@ -77,6 +77,7 @@ TABLE = [
     ("depthwise 3x3", (2, 5, 6, 6), (5, 1, 3, 3), {"groups": 5, "padding": 1}),
     ("depthwise 3x3, one output column", (2, 4, 5, 3), (4, 1, 3, 3), {"groups": 4}),
     ("depthwise 3x3, 7x7 plane", (1, 16, 7, 7), (16, 1, 3, 3), {"groups": 16, "padding": 1}),
+    ("depthwise 3x3, plane of squares", (1, 17, 16, 20), (17, 1, 3, 3), {"groups": 17, "padding": 1}),
     ("depthwise 3x3, 32 channels", (1, 32, 5, 8), (32, 1, 3, 3), {"groups": 32, "padding": 1}),
     ("depthwise 3x3, 49 channels", (2, 49, 3, 3), (49, 1, 3, 3), {"groups": 49, "padding": 1}),
     ("depthwise 3x3, stride 2", (2, 16, 8, 8), (16, 1, 3, 3), {"groups": 16, "padding": 1, "stride": 2}),

@@ -8,6 +8,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -129,21 +130,32 @@ def test_rules_of_choice(bench):
 
 
 def test_constants_at_several_values(bench, monkeypatch):
-    """Plans made at several values differ where the constant counts, every page that copied it is told, and all is as before afterwards; what is
-    compiled in, or no constant, is refused."""
+    """Plans made at several values differ where the constant counts, in every page that copied it, and all is as before afterwards; numbers of another
+    kind, and constants that may be compiled in, are refused."""
+    from tinyconv.kernels import cutting, planes, planes_kernel
     page, layers = bench("bench_constants"), bench("layers")
     assert {("indirect_scheme", "DEEP"), ("threads", "SHARES"), ("winograd_scheme", "BLOCK")} <= {found[:2] for found in page.by_trial()}
     assert [page.number(text) for text in ("128", "-1", "0.5", "2**18")] == [128, -1, 0.5, 2**18]
     pages = page.pages_with("indirect_scheme.BEGINNING")
     assert [module.__name__.rpartition(".")[2] for module in pages] == ["indirect_scheme", "gemm"]
-    seen = []
-    monkeypatch.setattr(page, "forward", lambda layer, packed: seen.append([module.BEGINNING for module in pages]) or (lambda: len(seen)))
-    calls = page.plans(layers.Layer(1, 16, 6, 24, 1, 1, 0, 1), pages, "BEGINNING", [1, 2])
-    assert seen == [[1, 1], [2, 2], [200, 200]] and len(calls) == 2 and pages[0].BEGINNING == pages[1].BEGINNING == 200
-    assert all(seconds >= 0 for seconds in page.in_turns(calls, 0.001))
-    for name, words in (("gemm_kernel.TERMS", "compiled into"), ("planes.NOTHING", "no number"), ("nowhere.DEEP", "PAGE.NAME"), ("DEEP", "PAGE.NAME")):
-        with pytest.raises(SystemExit, match=words):
+    seen, layer = [], layers.Layer(1, 17, 16, 17, 3, 1, 1, 17)
+    monkeypatch.setattr(page, "forward", lambda layer, packed: lambda: seen.append([module.BEGINNING for module in pages]))
+    page.plans(layer, pages, "BEGINNING", [1, 2])
+    assert seen == [[1, 1], [2, 2]] and pages[0].BEGINNING == pages[1].BEGINNING == 200
+    tiles = []
+    monkeypatch.setattr(page, "forward", lambda layer, packed: lambda: tiles.append(planes.schemes(layer.geometry, "forward", 2)[0].rest[0].size))
+    page.plans(layer, page.pages_with("planes_scheme.LARGE"), "LARGE", [16, 999])
+    assert (tiles[0] != tiles[1]) == (planes_kernel.LANES == 16) and planes.schemes.cache_info().currsize == cutting.cut.cache_info().currsize == 0
+    order = []
+    monkeypatch.setattr(page, "plans", lambda layer, pages, constant, values: order.append(values) or [lambda v=v: time.sleep(v) for v in values])
+    first, second = page.one_round(layer, pages, "BEGINNING", [0.0, 0.002], 0.001, 1)
+    assert order == [[0.002, 0.0]] and first < 0.002 <= second
+    for name in ("gemm_kernel.TERMS", "planes.NOTHING", "choice.NOTHING", "nowhere.DEEP", "DEEP"):
+        with pytest.raises(SystemExit):
             page.pages_with(name)
+    for texts, constant in ((["x"], 1), (["0.5"], 1), (["0"], 1), (["-1"], 0.5), (["inf"], 0.5)):
+        with pytest.raises(SystemExit, match="--values must be"):
+            page.checked(texts, constant)
 
 
 def test_what_is_left_of_a_pruned_network(bench):

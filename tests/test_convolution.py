@@ -104,6 +104,44 @@ def test_small_integers_are_exact(name, algorithm):
                 assert np.array_equal(compute(direction, name, *arrays, algorithm), expected(name, True)[direction]), direction
 
 
+@pytest.fixture
+def pages_of_17_channels(monkeypatch):
+    """Seventeen channels count as a page of memory: such pixels are taken in smaller tiles."""
+    from tinyconv.kernels import planes, planes_scheme
+    monkeypatch.setattr(planes_scheme, "PAGES", 17)
+    for made in (planes.schemes, planes.weight_scheme):
+        made.cache_clear()
+    yield
+    for made in (planes.schemes, planes.weight_scheme):
+        made.cache_clear()
+
+
+def test_pixels_of_a_page(pages_of_17_channels):
+    """Tiles of 2 x 4, and of 1 x 4 in the gradient in the weights, give the same small integers, bit for bit."""
+    name = "depthwise 3x3, plane of squares"
+    for direction in DIRECTIONS:
+        arrays = [a.astype(np.float32) for a in data(name, integers=True)]
+        assert np.array_equal(compute(direction, name, *arrays, "depthwise"), expected(name, True)[direction]), direction
+
+
+@pytest.mark.small
+def test_tiles_of_a_depthwise_plane(monkeypatch):
+    """Squares where they cover a large plane, smaller tiles where a pixel is a page; nothing of this with 16 registers, strides or other windows."""
+    from tinyconv.kernels import planes_scheme
+    near, wide = [-1, 0, 1], [-2, -1, 0, 1, 2]
+    wanted = {(16, 20, 32, False): (3, 1, 4, 4), (16, 18, 32, False): (3, 1, 2, 2), (12, 14, 32, False): (3, 1, 2, 7), (16, 16, 1024, False): (3, 1, 2, 4),
+              (16, 16, 1024, True): (3, 1, 1, 4), (16, 16, 32, True): (3, 1, 1, 8), (14, 14, 1024, False): (3, 1, 2, 7)}
+    for registers in (32, 16):
+        monkeypatch.setattr(planes_scheme, "REGISTERS", registers)
+        monkeypatch.setattr(planes_scheme, "WIDTHS", (8, 7, 4, 2) if registers == 32 else (4, 2))
+        monkeypatch.setattr(planes_scheme, "PLANE", 4 if registers == 32 else 2)
+        for (height, width, c, line), tile in wanted.items():
+            found = planes_scheme.tile_of(near, near, (1, 1), height, width, c, line)
+            assert found == (tile if registers == 32 else (3, 1, 1, 4 if width % 4 == 0 else 2)), (registers, height, width, c, line)
+        assert planes_scheme.tile_of(near, near, (2, 2), 16, 16, 1024)[3] == (8 if registers == 32 else 4)
+        assert planes_scheme.tile_of(wide, wide, (1, 1), 16, 16, 1024)[0] == 5 and planes_scheme.tile_of(wide, wide, (1, 1), 16, 16, 32)[2] < 4
+
+
 def check_not_finite(got, want, algorithm):
     """The same numbers, NaN and infinities as the reference's; or no fewer that are not finite."""
     if spreads(algorithm):

@@ -3,6 +3,7 @@ import itertools
 
 import pytest
 
+from tinyconv.kernels import threads
 from tinyconv.kernels.cutting import COST, SLOWER, cut, ending, pieces_for, pieces_of, share
 
 SHAPES = [(tiles, groups, panels) for tiles in (1, 2, 9, 25, 131) for groups in (1, 3) for panels in (1, 2, 5, 18)]
@@ -53,4 +54,5 @@ def test_no_number_of_pieces_ends_earlier():
         ends = [ending(units, 1, 1, count, pieces, 1, 1, 0, 1, each) for pieces in range(1, min(units, 4 * count) + 1)]
         assert pieces_of(units, count, 4 * count, each) == (1 + ends.index(min(ends)) if units < 32 * count else 4 * count)
     assert pieces_of(1000, 2, 8) == 8 and pieces_of(1, 2, 8) == 1
-    assert pieces_for(14, 14 * COST // 10, 2) == 2 and pieces_for(14, 10**9, 2) == 8             # a piece that costs ten of its units is not cut off
+    assert pieces_for(14, 10**9, 2) == 8 and threads.pieces(60 * COST, 2) == 8 and threads.pieces(30 * COST, 2) == 4
+    assert pieces_for(14, 60 * COST, 2) == pieces_for(7, 30 * COST, 2) == 2                     # what a piece costs to begin with decides

@@ -95,6 +95,15 @@ def test_lower_and_higher_let_nan_through():
 
 
 @pytest.mark.small
+def test_what_is_asked_for():
+    """Each of the first tiles asks for a panel of the next piece, behind the last one for one of the next panels; the others for what is there."""
+    following = getattr(tile.following, "py_func", tile.following)
+    assert [following(i, 2, 100, 1000, 32, 0) for i in (-1, 0, 1, 2)] == [100, 132, 1132, 100]
+    assert [following(i, 2, 1968, 1000, 32, 1) for i in (0, 1, 2)] == [3000, 4000, 1968]         # 2000 is the second panel, which has come already
+    assert [following(i, 1, 100, 1000, 32, 1) for i in (0, 1)] == [132, 100]
+
+
+@pytest.mark.small
 @pytest.mark.parametrize("n", [1, LANES, LANES + 1, 2 * LANES])
 @pytest.mark.parametrize("residual", [0, 1])
 @pytest.mark.parametrize("hop", [1, 2])

@@ -1,7 +1,7 @@
 """What machine code is written with: the types of numbers and vectors, and one function for each instruction that several pages emit.
 
-One LLVM type, <LANES x float>, is one register; numba is told that such a thing exists (`Vector`). Each function `emit_…` appends an
-instruction or two to the code that `builder` writes. The vectors of `simd` become such code in `_lower_simd`; read that first.
+One LLVM type, <LANES x float>, is one register; numba is told that such a thing exists (`Vector`). Each function `emit_…` appends a
+few instructions to the code that `builder` writes. The vectors of `simd` become such code in `_lower_simd`; read that first.
 """
 from math import inf
 

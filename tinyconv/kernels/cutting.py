@@ -1,4 +1,4 @@
-"""How the work of a matrix product is cut into tasks: blocks of tiles (of rows, of pixels) times splits of the panels of filters.
+"""How work is cut into tasks: that of a matrix product into blocks of tiles (of rows, of pixels) times splits of the panels of filters.
 
     a task = one block x one split:  (tiles + more) x panels      more: what a panel costs a block when it comes into the first cache
 
@@ -6,6 +6,7 @@ Large blocks let a panel be used often once it has come; few splits let two pane
 do until the end, and processors are seldom equally fast: one may share its core with another program. So both ends are worked out, with equal
 threads and with unequal ones, each taking the next task when it is free, and the cut with the earliest is taken. (Graham, "Bounds on multiprocessing
 timing anomalies", 1969: on equal threads, taking what comes next ends later than the best schedule by one task at most.) Worked out once a geometry.
+Equal units, as the tiles of a depthwise layer, are dealt out in pieces by the same reckoning: `pieces_of`.
 """
 import heapq
 from functools import lru_cache
@@ -64,7 +65,7 @@ def cut(tiles, groups, panels, count, pieces, most, more=0, together=1, each=0):
 
 @lru_cache(maxsize=None)
 def pieces_of(units, count, most, each=0):
-    """Into how many pieces, up to `most`, so many equal units are cut for the earliest `ending`; few among equals.
+    """Into how many pieces, up to `most`, so many equal units are cut for the earliest `ending`; few among equals; of many units as many as there may be.
 
     >>> pieces_of(7, 2, 5), pieces_of(14, 2, 8), pieces_of(1000, 2, 8)
     (4, 8, 8)

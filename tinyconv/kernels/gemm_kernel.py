@@ -3,7 +3,8 @@
 A task takes a block of rows of A and some panels of NR columns of B, two at a time where there are two. For each piece of 2·TERMS terms (of two panels
 TERMS) the task copies the piece, 16 KB, to a room of its own, as the register tile reads it: straight on, line after line. That is one number copied
 for as many multiply-adds as the block has rows; in return nothing waits for a B packed as a whole, which would be written to memory and read
-again. A transposed B is turned on the way, a square of LANES x LANES numbers at a time, in registers.
+again. A transposed B is turned on the way, a square of LANES x LANES numbers at a time, in registers. (The tile's `following` finds nothing to ask for
+here: the next piece is not yet where it will be read.)
 
 Bound by: FMA; with few rows by the stream of B, each number of which is then used that few times.
 """

@@ -1,9 +1,9 @@
 """The kernel of `indirect`: pixels by table, panels of packed filters, the register tile. Read that page first: it has the formula.
 
 A task takes a block of pixels and some panels of NR filters, two at a time where there are two. Each panel's sum is cut into pieces of about DEEP
-terms (half as many of two), whose weights (32 KB) stay in the caches while the block's pixels pass, and those of the next piece are asked for; the sums wait
-in `partial` meanwhile. Filters behind the last full panel, if they fit one vector, take a narrow panel of LANES: alone, or as the third vector of a `trio`. Bound by: FMA;
-where planes are small, by the stream of weights.
+terms (half as many of two), whose weights (32 KB) stay in the second cache, most of them in the first, while the block's pixels pass. Meanwhile the sums
+wait in `partial`, and the weights of a pair's next piece are asked for. Filters behind the last full panel, if they fit one vector, take a narrow panel
+of LANES: alone, or as the third vector of a `trio`. Bound by: FMA; where planes are small, by the stream of weights.
 """
 from ._jit import fast, leading, unrolled
 from ._mailbox import LINE, add

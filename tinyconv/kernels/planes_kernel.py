@@ -1,6 +1,6 @@
 """The kernels of `planes`: window tiles by table, and the weights laid out for them. Read that page first: it has the formula.
 
-A task takes bands of ROWS rows of outputs. A tile of it is done for all channels, a vector of them at a time; where one tile is the whole plane,
+A task takes tiles of ROWS x COLS outputs. A tile is done for all channels, a vector of them at a time; where one tile is the whole plane,
 for a few images together, so that the weights of a vector are loaded from the first cache. Bound by: instructions, about
 two for each of the K·K multiply-adds of an output and vector (an address, a load), while the rows in use fit into the second cache, else by the stream
 of x and y.

@@ -5,6 +5,9 @@
 Most tiles of a plane see the same (none of them a border), so there are few different tables: a kind of row of tiles times a kind of column. They
 depend on the geometry alone and are made once. Where a single tile covers the plane (1x1, 2x2 … 4x4 outputs), the rows and columns of its window
 that are nothing but padding are left out when the kernel is compiled: of 36 multiply-adds of 3x3 on 2x2 outputs, 16 are left, of 100 of 5x5 also 16.
+Planes of LARGE rows and more that squares of 4 x 4 cover go in those, 3x3 at stride 1: a row of x then comes from the second cache or memory 6/4
+times, and not 4/2 times as with tiles of two rows. Where a pixel's channels fill a page of memory, their tiles are 2 x 4, those of the gradient in the
+weights 1 x 4: a processor fetches ahead on a few dozen pages at a time, and each pixel of a window is on one of its own.
 """
 import numpy as np
 
@@ -33,14 +36,15 @@ def passes(g, direction):
 
 def tile_of(rows, columns, step, height, width, c=LANES, line=False):
     """(K, S, ROWS, COLS) for these offsets and this many rows and columns of outputs: 3x3 and 5x5 neighbouring taps together, else one
-    by one, and so with too few channels for a vector, for which no kernel is made; one tile for a small square plane, squares that cover a large one, else
-    the COLS that leaves the fewest outputs unused. line: tiles of one row.
+    by one, and so with too few channels for a vector, for which no kernel is made; one tile for a small square plane, squares that cover a large one (2 x 4
+    with a page of channels), else the COLS that leaves the fewest outputs unused. line: tiles of one row.
 
     >>> tile_of([-1, 0, 1], [-1, 0, 1], (1, 1), 2, 2), tile_of([0, 3], [0, 3], (1, 1), 2, 2)
     ((3, 1, 2, 2), (1, 1, 1, 2))
     """
     cols, K = min(WIDTHS, key=lambda cols: (-(-width // cols) * cols, -cols)), len(rows)
-    covered, apart = REGISTERS == 32 and height >= LARGE and height % 4 == width % 4 == 0, c >= PAGES
+    covered = REGISTERS == 32 and K == 3 and step == (1, 1) and height >= LARGE and height % 4 == width % 4 == 0
+    apart = c >= PAGES
     cols = 4 if covered and apart else cols
     if not (c >= LANES and K in (3, 5) and step[0] == step[1] and step[0] in (1, 2) and all(
             offsets == list(range(offsets[0], offsets[0] + K)) for offsets in (rows, columns))):
@@ -49,7 +53,7 @@ def tile_of(rows, columns, step, height, width, c=LANES, line=False):
         return K, step[0], 1, cols
     if height == width <= PLANE:
         return K, step[0], height, width
-    if covered and K == 3 and step[0] == 1 and not apart:
+    if covered and not apart:
         return K, 1, 4, 4
     return K, step[0], 2 if (K == 3 or step[0] == 1) and height > 1 and REGISTERS == 32 else 1, cols
 

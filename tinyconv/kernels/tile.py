@@ -65,8 +65,8 @@ def multiply_panels(acc, MR, PANELS, NV, LAST, A, rows, q, hop, zero, first, B, 
 
 @fast
 def following(i, PANELS, here, apart, size, last):
-    """`ahead` for tile i of those that take a piece of PANELS panels from B[here] on: a panel of the piece behind it, `size` numbers further (of the next
-    panels, if this piece is the `last` of its own); for more tiles than panels, what they have."""
+    """`ahead` for tile i of those that take a piece of PANELS panels from B[here] on: panel i of the next piece, `size` numbers further, or of the next
+    panels, if this piece is the `last` of its own. For i below 0, or PANELS and more: `here`, which is in the cache already."""
     return here + size + (i + last * (PANELS - 1)) * apart if 0 <= i and i < PANELS else here
 
 
