@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
-from geometries import DIRECTIONS, NAMES, SMALL, allowed, arguments, bounds, data, exact, expected, geometry, spreads
+from geometries import DIRECTIONS, NAMES, SMALL, allowed, arguments, data, exact, expected, geometry, spreads
 from tinyconv import kernels
 from tinyconv.formulas.geometry import GeometryError, conv2d_geometry
 from tinyconv.kernels import layout, reference, select, tile
@@ -135,9 +135,9 @@ def test_tiles_of_a_depthwise_plane(monkeypatch):
         monkeypatch.setattr(planes_scheme, "REGISTERS", registers)
         monkeypatch.setattr(planes_scheme, "WIDTHS", (8, 7, 4, 2) if registers == 32 else (4, 2))
         monkeypatch.setattr(planes_scheme, "PLANE", 4 if registers == 32 else 2)
-        for (height, width, c, line), tile in wanted.items():
+        for (height, width, c, line), expected_tile in wanted.items():
             found = planes_scheme.tile_of(near, near, (1, 1), height, width, c, line)
-            assert found == (tile if registers == 32 else (3, 1, 1, 4 if width % 4 == 0 else 2)), (registers, height, width, c, line)
+            assert found == (expected_tile if registers == 32 else (3, 1, 1, 4 if width % 4 == 0 else 2)), (registers, height, width, c, line)
         assert planes_scheme.tile_of(near, near, (2, 2), 16, 16, 1024)[3] == (8 if registers == 32 else 4)
         assert planes_scheme.tile_of(wide, wide, (1, 1), 16, 16, 1024)[0] == 5 and planes_scheme.tile_of(wide, wide, (1, 1), 16, 16, 32)[2] < 4
 
