@@ -125,6 +125,8 @@ def main():
         return
     if not given.constant or not given.values:
         sys.exit("--constant and --values are needed; --list prints the constants found by trial")
+    if given.figure:
+        sys.exit("--figure: this bench draws none")
     import tinyconv as tc
     tc.set_num_threads(given.threads)
     pages, constant = pages_with(given.constant), given.constant.rpartition(".")[2]
@@ -138,6 +140,7 @@ def main():
         rows.append([layer.group, layer.name, *(f"{1e6 * mine:.1f}" for mine in seconds), *(f"{ratio:.2f}" for ratio in found)])
         ratios.setdefault(layer.group, []).append(found)
         print(f"{len(rows)}/{len(cases)}", end="\r", file=sys.stderr)
+    print(file=sys.stderr)
     first, *others = given.values
     titles = ["group", "layer", *(f"{value} us" for value in given.values), *(f"{value} / {first}" for value in others)]
     table(titles, rows)

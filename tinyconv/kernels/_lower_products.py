@@ -14,7 +14,7 @@ STEPS = 4               # of k between two jumps back
 
 
 def multiply_rows(builder, acc, mr, pA, pI, q, hop, pZ, first, panels, K, ahead):
-    """The loop of `multiply_panels` over panels (address, vectors) -> the sums; with every step a row is asked for, from `ahead` on."""
+    """The loop of `multiply_panels` over panels (address, vectors) -> the sums; with every step a row from `ahead` on is asked for, if there is one."""
     slots = [cgutils.alloca_once(builder, VECTOR) for _ in acc]
     for slot, value in zip(slots, acc):
         builder.store(value, slot)
