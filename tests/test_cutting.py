@@ -55,4 +55,4 @@ def test_no_number_of_pieces_ends_earlier():
         assert pieces_of(units, count, 4 * count, each) == (1 + ends.index(min(ends)) if units < 32 * count else 4 * count)
     assert pieces_of(1000, 2, 8) == 8 and pieces_of(1, 2, 8) == 1
     assert pieces_for(14, 10**9, 2) == 8 and threads.pieces(60 * COST, 2) == 8 and threads.pieces(30 * COST, 2) == 4
-    assert pieces_for(14, 60 * COST, 2) == pieces_for(7, 30 * COST, 2) == 2                     # what a piece costs to begin with decides
+    assert (pieces_for(14, 60 * COST, 2), pieces_for(7, 30 * COST, 2)) == (2, 3)                # what a piece costs to begin with decides

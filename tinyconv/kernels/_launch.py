@@ -15,8 +15,7 @@ from numba.core import cgutils, config
 from numba.extending import intrinsic
 
 from ._jit import door, leading
-from ._mailbox import I64, call, share, sleeping
-from .workers import SLEEPING
+from ._mailbox import CLAIMED, I64, call, claim, share, swap
 
 _addresses = {}         # kernel -> fingerprint of its arguments' types -> address
 
@@ -57,18 +56,23 @@ def lay_down(context, kernel, arguments):
 
 @door
 def launch(box, kernel, first, tasks, pieces, *arguments):
-    """kernel(first, tasks, *arguments) on this thread if pieces is 1; else tasks 0 … tasks-1 shared -> the kernel's status, or SLEEPING."""
-    if pieces > 1 and sleeping(box):
-        return SLEEPING
+    """kernel(first, tasks, *arguments) on this thread if pieces is 1; else tasks 0 … tasks-1 shared -> the kernel's status; or SLEEPING, BUSY."""
     entry, laid = lay_down(kernel, arguments)
-    return call(entry, laid, first, tasks) if pieces == 1 else share(box, entry, laid, tasks, pieces)
+    if pieces == 1:
+        return call(entry, laid, first, tasks)
+    refused = claim(box)
+    return refused if refused else share(box, entry, laid, tasks, pieces)
 
 
 @leading
 def within(box, kernel, tasks, pieces, *arguments):
-    """`launch` for compiled code."""
+    """`launch` for compiled code, which waits for the mailbox and does without those who sleep."""
     entry, laid = lay_down(kernel, arguments)
-    return call(entry, laid, 0, tasks) if pieces == 1 else share(box, entry, laid, tasks, pieces)
+    if pieces == 1:
+        return call(entry, laid, 0, tasks)
+    while not swap(box, CLAIMED, 0, 1):
+        pass
+    return share(box, entry, laid, tasks, pieces)
 
 
 if config.DISABLE_JIT:

@@ -4,11 +4,12 @@
 what Python cannot say: integers that several threads change without losing an update (atomic instructions), and a function called by its
 address.
 
-    ticket = job number * 2^32 + a bit for every piece not yet taken      one integer: a piece is taken by replacing it with ticket - bit,
-                                                                          which succeeds only if nobody else was faster (compare and swap)
+    ticket of a thread = job number * 2^32 + a bit for every piece dealt to it and not yet taken      one integer: a piece is taken by replacing it
+                                                                          with ticket - bit, if nobody else was faster (compare and swap)
 
-The pieces are dealt out evenly, thread i begins with the first of its own, so that in a chain of jobs it finds its part of the arrays in its own
-cache, and goes on with the next one that is left, its own or not, round and round.
+The pieces are dealt out evenly, neighbours to one thread, so that in a chain of jobs it finds its part of the arrays in its own cache. Who has done his
+own takes what is left of the others', who may be slower, or asleep. Each thread has lines of the cache of its own, for its ticket and for how many pieces it
+has done: as long as it does its own, no other processor has a part in it.
 A thread that took a piece reads the job's other fields afterwards: the job cannot end before its last piece is done.
 Bound by: the time a changed cache line needs from one processor to the other, about 0.1 microseconds each way.
 """
@@ -20,12 +21,14 @@ from numba.extending import intrinsic
 
 from ._instructions import instructions
 from ._jit import called, fast
+from .workers import BUSY, SLEEPING
 
 I64 = ir.IntType(64)
-# places in the mailbox, 64 bytes apart where different threads write: a cache line belongs to one processor at a time
-TICKET, JOB, DONE, FAILED, ASLEEP, LINE = 0, 8, 16, 17, 24, 8
+LINE = 16                # integers that one thread alone writes: two cache lines, for processors fetch them in pairs
 MOST = 32                # pieces of a job
-ENTRY, ARGUMENTS, TASKS, PIECES, THREADS, WANTED = JOB, JOB + 1, JOB + 2, JOB + 3, JOB + 4, JOB + 5
+# places in the mailbox: the job's, which the caller writes (FAILED: who does it); from (i + 1) * LINE on those of thread i, the caller being 0
+ENTRY, ARGUMENTS, TASKS, PIECES, DEALT, NUMBER, THREADS, WANTED, FAILED, CLAIMED = range(10)
+TICKET, DONE, ASLEEP = range(3)
 
 
 def place(context, builder, kind, box, at):
@@ -45,7 +48,7 @@ def read(context, box, at):
 def write(context, box, at, value):
     """box[at] = value, seen by every thread that reads it afterwards, with all that was written before."""
     def emit(c, b, s, v):
-        b.store_atomic(v[2], place(c, b, s.args[0], v[0], v[1]), "seq_cst", 8)
+        b.store_atomic(v[2], place(c, b, s.args[0], v[0], v[1]), "release", 8)
         return c.get_dummy_value()
     return types.void(box, types.intp, types.int64), emit
 
@@ -91,68 +94,104 @@ def call(context, entry, arguments, lo, hi):
 
 
 @fast
-def take(box, me):
-    """Do one piece of the present job, thread `me`'s own if possible; 0 if none was left."""
-    ticket = read(box, TICKET)
+def take(box, whose, me):
+    """Do one of the pieces dealt to thread `whose`, as thread `me`; 0 if none was left."""
+    at, mine, i = (whose + 1) * LINE + TICKET, (me + 1) * LINE + DONE, 0
+    ticket = read(box, at)
     left = ticket % 2**MOST
     if left == 0:
         return 0
-    piece = me * box[PIECES] // box[THREADS]                # a hint: what is taken is what the ticket says is left
-    while not left >> piece & 1:
-        piece = (piece + 1) % MOST
-    if swap(box, TICKET, ticket, ticket - (1 << piece)):
-        tasks, pieces = box[TASKS], box[PIECES]
-        short, longer = tasks // pieces, tasks % pieces
-        lo = piece * short + min(piece, longer)
-        failed = call(box[ENTRY], box[ARGUMENTS], lo, lo + short + (piece < longer))
+    while not left >> i & 1:
+        i += 1
+    if swap(box, at, ticket, ticket - (1 << i)):
+        pieces, tasks = box[PIECES], box[TASKS]
+        piece = begin(pieces, box[DEALT], whose) + i
+        failed = call(box[ENTRY], box[ARGUMENTS], begin(tasks, pieces, piece), begin(tasks, pieces, piece + 1))
         if failed:
             write(box, FAILED, failed)
-        add(box, DONE, 1)
+        write(box, mine, box[mine] + 1)
     return 1
+
+
+@fast
+def begin(count, parts, part):
+    """Where such a part of range(count) begins: `threads.split`."""
+    return part * (count // parts) + min(part, count % parts)
+
+
+@fast
+def work(box, me):
+    """Do what is left of the present job, thread `me`'s own pieces first."""
+    threads = box[DEALT]
+    for i in range(threads):
+        while take(box, (me + i) % threads, me):
+            pass
 
 
 @called
 def serve(box, me, patience):
-    """Worker `me` (the caller is 0): take pieces as long as there are jobs; after `patience` cycles without one, say so and return."""
-    idle = cycles()
+    """Worker `me` (the caller is 0): do pieces as long as there are jobs; after `patience` cycles without one, say so and return."""
+    idle, mine = cycles(), (me + 1) * LINE
     while True:
-        if take(box, me):
+        if read(box, mine + TICKET) % 2**MOST:
+            work(box, me)
             idle = cycles()
         elif cycles() - idle > patience:
-            write(box, ASLEEP + (me - 1) * LINE, 1)
-            if read(box, TICKET) % 2**MOST == 0:
+            write(box, mine + ASLEEP, 1)
+            if read(box, mine + TICKET) % 2**MOST == 0:
                 return
-            write(box, ASLEEP + (me - 1) * LINE, 0)
+            write(box, mine + ASLEEP, 0)
 
 
 @fast
 def sleeping(box):
     """Does one of the workers that are wanted sleep? (Then Python rings its bell: `workers`.)"""
-    for me in range(box[WANTED]):
-        if box[ASLEEP + me * LINE]:
+    for me in range(1, box[WANTED] + 1):
+        if box[(me + 1) * LINE + ASLEEP]:
             return True
     return False
 
 
 @fast
+def claim(box):
+    """The mailbox is this caller's until the end of `share`: 0; or it is not: SLEEPING, BUSY."""
+    if sleeping(box):
+        return SLEEPING
+    return 0 if swap(box, CLAIMED, 0, 1) else BUSY
+
+
+@fast
+def done(box):
+    """How many pieces were done since the mailbox was made."""
+    total = 0
+    for me in range(box[THREADS]):
+        total += read(box, (me + 1) * LINE + DONE)
+    return total
+
+
+@fast
 def share(box, entry, arguments, tasks, pieces):
-    """Announce a job, entry(lo, hi, arguments) over so many tasks, take pieces of it too, and wait until all are done; the kernel's status, 0 if
-    it did not fail."""
-    box[ENTRY], box[ARGUMENTS], box[TASKS], box[PIECES], box[DONE], box[FAILED] = entry, arguments, tasks, pieces, 0, 0
-    write(box, TICKET, ((read(box, TICKET) >> MOST) + 1 << MOST) + (1 << pieces) - 1)
-    caller = pieces - pieces                                # 0, and no literal, for which `take` would be compiled once more
-    while take(box, caller):
+    """Deal out a job, entry(lo, hi, arguments) over so many tasks, do pieces of it too, and wait until all are done; the kernel's status, 0 if
+    it did not fail. Who calls has claimed the mailbox."""
+    caller, threads, end = pieces - pieces, box[WANTED] + 1, done(box) + pieces        # 0, and no literal, for which `work` would be compiled once more
+    box[ENTRY], box[ARGUMENTS], box[TASKS], box[PIECES], box[DEALT], box[FAILED] = entry, arguments, tasks, pieces, threads, 0
+    box[NUMBER] += 1
+    for me in range(threads - 1, -1, -1):
+        dealt = begin(pieces, threads, me + 1) - begin(pieces, threads, me)
+        write(box, (me + 1) * LINE + TICKET, (box[NUMBER] << MOST) + (1 << dealt) - 1)
+    work(box, caller)
+    while done(box) < end:
         pass
-    while read(box, DONE) < pieces:
-        pass
-    return box[FAILED]
+    failed = box[FAILED]
+    write(box, CLAIMED, 0)
+    return failed
 
 
 def mailbox(workers):
     """An empty mailbox for so many workers, and the view of it that says which of them sleep: all.
 
     (Python reads a memoryview in a tenth of the time that it takes for an array.)"""
-    box = np.zeros(ASLEEP + workers * LINE, np.int64)
+    box = np.zeros((workers + 2) * LINE, np.int64)
     box[THREADS] = workers + 1
-    box[ASLEEP::LINE] = 1
-    return box, memoryview(box)[ASLEEP::LINE]
+    box[2 * LINE + ASLEEP::LINE] = 1
+    return box, memoryview(box)[2 * LINE + ASLEEP::LINE]

@@ -1,6 +1,7 @@
 """The block of memory that `standing` keeps for a kernel, and the compiled code that puts in what is new and starts the job.
 
-    block = HEAD integers: entry, tasks, what y's address is a multiple of, where each changing argument stands;  then the kernel and its arguments
+    block = HEAD integers: entry, tasks, what y's address is a multiple of, shape and strides of x, where each changing argument stands;
+            then the kernel and its arguments
 
 An array is, to compiled code, a row of integers and pointers; of x, R and y only the pointer to the first number changes from call to call.
 `lay` writes all arguments once, as the entry function that `_launch` makes reads them; `put_in` overwrites two pointers.
@@ -13,12 +14,14 @@ from numba.extending import intrinsic
 from . import threads
 from ._jit import door, fast
 from ._launch import address_of, entry_of
-from ._mailbox import I64, call, share, sleeping
-from .workers import SLEEPING
+from ._mailbox import I64, call, claim, share
+from .workers import BUSY, SLEEPING
 
 CHANGING = ("x", "R", "residual", "low", "high", "y", "tables", "floats")
 LINE = 64                                       # bytes of a cache line
-HEAD, ENTRY, TASKS, ALIGN, FIRST = 11, 0, 1, 2, 3       # FIRST: one integer for each of CHANGING, 0 if the kernel has no such argument
+ENTRY, TASKS, ALIGN, AXES, SHAPE, FIRST, HEAD = 0, 1, 2, 3, 4, 12, 20   # AXES: of x, 0 if it is not looked at; SHAPE: its four, then four strides;
+# FIRST: one integer for each of CHANGING, 0 if the kernel has no such argument
+REFUSED = -2**42                                # what a call returns for an x of another shape, or that lies otherwise in memory
 NUMBERS, DATA, LENGTH = 2, 4, 5                 # integers before a flat array's count of numbers, address and length, as compiled code knows it
 
 
@@ -84,11 +87,35 @@ def put_in(block, x, memory):
     return first - start
 
 
+@fast
+def fits(block, x):
+    """Has x that shape, and lies so in memory? (Along an axis of one number every stride is right.)"""
+    for i in range(block[AXES]):
+        if x.shape[i] != block[SHAPE + i] or x.shape[i] > 1 and x.strides[i] != block[SHAPE + 4 + i]:
+            return False
+    return True
+
+
 @door
 def alone(block, x, memory):
-    """The job with this x and y, on the calling thread -> where y begins; or -1 less the kernel's status."""
+    """The job with this x and y, on the calling thread -> where y begins; or REFUSED, or -1 less the kernel's status."""
+    if not fits(block, x):
+        return REFUSED
     first = put_in(block, x, memory)
     failed = call(block[ENTRY], address(block) + 8 * HEAD, 0, block[TASKS])
+    return first if failed == 0 else -1 - failed
+
+
+@door
+def shared(box, block, x, memory, parts):
+    """The same in so many pieces, on all threads; SLEEPING or BUSY if that must wait."""
+    if not fits(block, x):
+        return REFUSED
+    refused = claim(box)
+    if refused:
+        return refused
+    first = put_in(block, x, memory)
+    failed = share(box, block[ENTRY], address(block) + 8 * HEAD, block[TASKS], parts)
     return first if failed == 0 else -1 - failed
 
 
@@ -96,8 +123,9 @@ def alone(block, x, memory):
 def product(box, block, a, b, memory, room, parts):
     """A matrix product with these factors, on one thread if parts is 1, else shared. Its scratch begins at a line of `room`, and it sees it as
     integers and as floats."""
-    if parts > 1 and sleeping(box):
-        return SLEEPING
+    refused = claim(box) if parts > 1 else 0
+    if refused:
+        return refused
     here, first = address(block), put_in(block, a, memory)
     scratch = (address(room) + LINE - 1) // LINE * LINE
     put(here + block[FIRST + 1] + 8 * DATA, address(b))
@@ -108,22 +136,15 @@ def product(box, block, a, b, memory, room, parts):
     return first if failed == 0 else -1 - failed
 
 
-@door
-def shared(box, block, x, memory, parts):
-    """The same in so many pieces, on all threads; SLEEPING if one of them must be rung first."""
-    if sleeping(box):
-        return SLEEPING
-    first = put_in(block, x, memory)
-    failed = share(box, block[ENTRY], address(block) + 8 * HEAD, block[TASKS], parts)
-    return first if failed == 0 else -1 - failed
-
-
-def laid_down(kernel, tasks, arguments, places, sizes, align):
-    """The block: everything at its place. sizes: how many numbers x, R and y have, whatever flat arrays stand for them now."""
+def laid_down(kernel, tasks, arguments, places, sizes, align, expected=((), ())):
+    """The block: everything at its place. sizes: how many numbers x, R and y have, whatever flat arrays stand for them now; expected: shape and
+    strides of an x of four axes."""
     block = np.zeros(HEAD + 1 + sum(5 + 2 * getattr(a, "ndim", 0) for a in arguments), np.int64)
     stands = np.zeros(len(arguments), np.int64)
     prepare(block, stands, address_of(kernel, arguments), arguments)
-    block[TASKS], block[ALIGN] = tasks, align
+    block[TASKS], block[ALIGN], block[AXES] = tasks, align, len(expected[0])
+    for i, numbers in enumerate(expected):
+        block[SHAPE + 4 * i:SHAPE + 4 * i + len(numbers)] = numbers
     for i, name in enumerate(CHANGING):
         if name in places:
             block[FIRST + i] = at = stands[places[name]]
@@ -133,22 +154,24 @@ def laid_down(kernel, tasks, arguments, places, sizes, align):
 
 
 def starter(kernel, block, arguments, work):
-    """start(x, memory) -> the byte of `memory` where y begins: the job of that block, with this x, on one or on all threads.
+    """start(x, memory) -> the byte of `memory` where y begins, or REFUSED: the job of that block, with this x, on one or on all threads.
 
     arguments: what was laid down, kept as long as this function is; work as in `threads.run`. Errors: RuntimeError if the kernel fails.
     """
-    many, parts = work >= threads.SMALL, {}         # threads -> pieces
+    pool, known, pieces = threads.pool(), 0, 1              # known: the number of threads for which so many pieces are right
 
     def start(x, memory):
-        pool = threads.pool()
-        count = pool.count
-        if many and count > 1:
-            with pool.lock:
-                cut = parts.get(count) or parts.setdefault(count, min(int(block[TASKS]), threads.pieces(work, count)))
-                first = pool.share(shared, block, x, memory, cut)
-        else:
+        nonlocal known, pieces
+        if pool.count != known:
+            known = pool.count
+            pieces = min(int(block[TASKS]), threads.pieces(work, known)) if work >= threads.SMALL and known > 1 else 1
+        if pieces == 1:
             first = alone(block, x, memory)
-        if first < 0:
+        else:
+            first = SLEEPING if pool.box is None else shared(pool.box, block, x, memory, pieces)
+            if first == SLEEPING or first == BUSY:
+                first = pool.share(shared, block, x, memory, pieces)
+        if first < 0 and first != REFUSED:
             raise RuntimeError(f"kernel {kernel.__name__} failed with status {-1 - first}")
         return first
     start.arguments = arguments

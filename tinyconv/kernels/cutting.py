@@ -28,12 +28,13 @@ def ending(tiles, groups, panels, count, pieces, block, splits, more, together=1
     rows, columns = ([min(size, whole - begin) for begin in range(0, whole, size)] for whole, size in ((tiles, block), (panels, per)))
     units = [(row + more) * column for row in rows for _ in range(groups) for column in columns]
     pieces, found = min(pieces, len(units)), 0.0
+    own = [lo for lo, _ in threads.split(pieces, count)]
     works = [each + sum(units[i * len(units) // pieces:(i + 1) * len(units) // pieces]) for i in range(pieces)]
     for pace in (1.0, SLOWER):
         free, left = [(0.0, thread) for thread in range(count)], set(range(pieces))
         while left:
             when, thread = heapq.heappop(free)
-            piece = min(left, key=lambda piece: (piece - thread * pieces // count) % pieces)           # own ones first: `_mailbox`
+            piece = min(left, key=lambda piece: (piece - own[thread]) % pieces)                         # own ones first: `_mailbox`
             left.remove(piece)
             heapq.heappush(free, (when + works[piece] * (pace if thread else 1.0), thread))
         found += max(free)[0]
@@ -68,7 +69,7 @@ def pieces_of(units, count, most, each=0):
     """Into how many pieces, up to `most`, so many equal units are cut for the earliest `ending`; few among equals; of many units as many as there may be.
 
     >>> pieces_of(7, 2, 5), pieces_of(14, 2, 8), pieces_of(1000, 2, 8)
-    (4, 8, 8)
+    (3, 8, 8)
     """
     if units >= 8 * most:
         return most

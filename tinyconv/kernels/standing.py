@@ -12,7 +12,7 @@ Bound by: the interpreter, about 2 microseconds a call.
 import numpy as np
 
 from . import layout, select, threads
-from ._standing import LINE, change, laid_down, starter
+from ._standing import LINE, REFUSED, change, laid_down, starter
 from ._standing import product as run_product
 
 LOW, HIGH = -np.inf, np.inf                     # bounds that clip nothing
@@ -32,21 +32,20 @@ def convolution(kernel, tasks, arguments, places, x_shape, shape, work):
     work as in `threads.run`. One caller at a time. Errors: ValueError for another shape or type of x or R; RuntimeError if the kernel fails.
     """
     (n, h, w, c), (_, oh, ow, f) = x_shape, shape
-    x_shape, x_strides, y_shape, strides = (n, c, h, w), strides_of(c, h, w, 4), (n, f, oh, ow), strides_of(f, oh, ow, 4)
+    x_shape, y_shape, strides = (n, c, h, w), (n, f, oh, ow), strides_of(f, oh, ow, 4)
     if not hasattr(kernel, "overloads"):
         return select.checked(uncompiled(kernel, tasks, arguments, places, shape), x_shape, y_shape, np.dtype(np.float32))
     dot = oh == ow == 1                                                             # (N,F,1,1): one order of memory, and so few numbers
-    block = laid_down(kernel, tasks, arguments, places, {"x": n * h * w * c, "R": n * oh * ow * f, "y": n * oh * ow * f}, 4 if dot else LINE)
+    block = laid_down(kernel, tasks, arguments, places, {"x": n * h * w * c, "R": n * oh * ow * f, "y": n * oh * ow * f}, 4 if dot else LINE,
+                      (x_shape, strides_of(c, h, w, 4)))
     start, room = starter(kernel, block, arguments, work), y_shape if dot else n * oh * ow * f + LINE // 4
-    empty, ndarray, float32, none, wide = np.empty, np.ndarray, np.dtype(np.float32), arguments[0].reshape(-1), h * w > 1
+    empty, ndarray, float32, none = np.empty, np.ndarray, np.dtype(np.float32), arguments[0].reshape(-1)
     added, least, most = False, LOW, HIGH                                           # what the block says now (of floats, which never change)
 
     def plan(x, R=None, low=LOW, high=HIGH):
         nonlocal added, least, most
-        if x.shape != x_shape or x.dtype != float32:
-            raise ValueError(f"x must be float32 of shape {x_shape}, not {x.dtype} of shape {x.shape}")
-        if x.strides != x_strides and (wide or not x.flags.c_contiguous):
-            x = layout.shaped(layout.nhwc(x))
+        if x.dtype is not float32 or x.ndim != 4:
+            x = lying(x, x_shape, float32)
         if R is not None or added or low is not least or high is not most:
             if R is not None and R.shape != y_shape:
                 raise ValueError(f"R must have shape {y_shape}, not {R.shape}")
@@ -58,8 +57,17 @@ def convolution(kernel, tasks, arguments, places, x_shape, shape, work):
             added, least, most = given, *((low, high) if type(low) is type(high) is float else (None, None))
         memory = empty(room, float32)
         first = start(x, memory)
+        if first == REFUSED:
+            first = start(lying(x, x_shape, float32), memory)
         return memory if dot else ndarray(y_shape, float32, memory, first, strides)
     return plan
+
+
+def lying(x, shape, dtype):
+    """x on channels-last memory. Errors: ValueError for another shape or type."""
+    if x.shape != shape or x.dtype != dtype:
+        raise ValueError(f"x must be {dtype} of shape {shape}, not {x.dtype} of shape {x.shape}")
+    return layout.shaped(layout.nhwc(x))
 
 
 def codes(kernel, tasks, arguments, places, x_shape, shape, work, dtype, copied=None):
@@ -69,21 +77,23 @@ def codes(kernel, tasks, arguments, places, x_shape, shape, work, dtype, copied=
     a copy of its own.
     """
     (n, h, w, c), (_, oh, ow, f) = x_shape, shape
-    x_strides, y_shape, strides = strides_of(c, h, w, 1), (n, f, oh, ow), strides_of(f, oh, ow, 1)
+    x_shape, y_shape, strides, empty, ndarray, dtype = (n, c, h, w), (n, f, oh, ow), strides_of(f, oh, ow, 1), np.empty, np.ndarray, np.dtype(dtype)
     if not hasattr(kernel, "overloads"):
         start = uncompiled_codes(kernel, tasks, arguments, places)
     else:
         sizes = {"x": n * h * w * c if copied is None else arguments[places["x"]].size, "y": n * oh * ow * f}
-        start = starter(kernel, laid_down(kernel, tasks, arguments, places, sizes, LINE), arguments, work)
-    empty, ndarray, dtype, room, wide = np.empty, np.ndarray, np.dtype(dtype), n * oh * ow * f + LINE, h * w > 1
+        expected = (x_shape, strides_of(c, h, w, 1)) if copied is None else ((), ())
+        start = starter(kernel, laid_down(kernel, tasks, arguments, places, sizes, LINE, expected), arguments, work)
+    room = n * oh * ow * f + LINE
 
     def plan(x):
-        if x.strides != x_strides and (wide or not x.flags.c_contiguous):
-            x = layout.shaped(layout.nhwc(x))
         if copied is not None:
-            x = copied(x.transpose(0, 2, 3, 1).view(np.uint8))
+            x = copied(lying(x, x_shape, x.dtype).transpose(0, 2, 3, 1).view(np.uint8))
         memory = empty(room, dtype)
-        return ndarray(y_shape, dtype, memory, start(x, memory), strides)
+        first = start(x, memory)
+        if first == REFUSED:
+            first = start(lying(x, x_shape, x.dtype), memory)
+        return ndarray(y_shape, dtype, memory, first, strides)
     return plan
 
 
@@ -99,12 +109,14 @@ def product(kernel, tasks, constants, numbers, m, k, n, room, work, count):
     parts = 1 if work < threads.SMALL else min(tasks, threads.pieces(work, count))
     empty, ndarray, size, shape, float32, room = np.empty, np.ndarray, m * n + LINE // 4, (m, n), np.dtype(np.float32), int(np.prod(room))
 
+    pool = threads.pool()
+
     def run(a, b):
-        memory, scratch, pool = empty(size, float32), select.loose(room), threads.pool()
-        with pool.lock:
-            if parts > 1:
-                first = pool.share(run_product, block, a, b, memory, scratch, parts)
-            else:
+        memory, scratch = empty(size, float32), select.loose(room)
+        if parts > 1:
+            first = pool.share(run_product, block, a, b, memory, scratch, parts)
+        else:
+            with pool.lock:
                 first = run_product(threads.NOBODY, block, a, b, memory, scratch, 1)
         if first < 0:
             raise RuntimeError(f"kernel {kernel.__name__} failed with status {-1 - first}")

@@ -62,10 +62,8 @@ def run(kernel, tasks, *arguments, work=None):
         for lo, hi in split(tasks, parts):
             kernel(lo, hi, *arguments)
         return
-    machinery, workers = _compiled_part(), pool()
-    address = machinery.address_of(kernel, arguments)
-    with workers.lock:
-        _check(kernel, workers.share(machinery.launch, address, 0, tasks, parts, *arguments))
+    machinery = _compiled_part()
+    _check(kernel, pool().share(machinery.launch, machinery.address_of(kernel, arguments), 0, tasks, parts, *arguments))
 
 
 def call(kernel, lo, hi, *arguments):
@@ -103,5 +101,4 @@ def drive(driver, kernels, *arguments, work):
     if workers.count <= 1 or work < SMALL:
         _check(driver, driver(NOBODY, 1, _addresses[driver], *arguments))
         return
-    with workers.lock:
-        _check(driver, driver(workers.ready(), min(workers.count, MOST), _addresses[driver], *arguments))
+    _check(driver, driver(workers.ready(), min(workers.count, MOST), _addresses[driver], *arguments))

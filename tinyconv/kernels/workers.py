@@ -6,9 +6,11 @@ A worker watches for PATIENCE after each job, for the next one of a chain, then 
 import os
 import queue
 import threading
+import time
 from importlib import import_module
 
-SLEEPING = -2**40       # what a call that shares a job returns, in place of a status, if one of the workers must be rung first
+SLEEPING, BUSY = -2**40, -2**41     # what a call that shares a job returns, in place of a status, if a worker must be rung first, or others share one
+WAITING = 20e-6         # seconds between two looks at a mailbox that others use
 PATIENCE = 4_000_000    # clock cycles (about 1.5 milliseconds) for which a worker watches the mailbox before it sleeps
 
 
@@ -21,33 +23,43 @@ class Pool:
     """Workers that watch one mailbox, each with a bell to wake it; made on first use, and anew in a forked child."""
 
     def __init__(self):
-        self.lock = threading.RLock()
         self.count = available()
-        self.box, self.asleep, self.bells, self.told = None, None, [], 0      # told: the number of threads that the mailbox knows of
+        self.begin()
+
+    def begin(self):
+        """No workers yet."""
+        self.lock, self.made, self.asleep, self.bells = threading.RLock(), None, None, []
+        self.box = None                                             # the mailbox, if it knows the present number of threads
 
     def ready(self):
         """The mailbox of (at least) count - 1 workers, the sleeping ones of them rung."""
         mailbox = import_module(f"{__package__}._mailbox")
-        if len(self.bells) < self.count - 1:
-            for bell in self.bells:
-                bell.put(False)                                     # the workers of an outgrown mailbox end
-            self.bells = [queue.SimpleQueue() for _ in range(self.count - 1)]
-            self.box, self.asleep = mailbox.mailbox(len(self.bells))
-            for me, bell in enumerate(self.bells):
-                threading.Thread(target=self.work, args=(self.box, me + 1, bell), daemon=True, name="tinyconv").start()
-        self.told, self.box[mailbox.WANTED] = self.count, self.count - 1
-        for me in range(self.count - 1):
-            if self.asleep[me]:
-                self.asleep[me] = 0
-                self.bells[me].put(True)
-        return self.box
+        with self.lock:
+            if len(self.bells) < self.count - 1:
+                for bell in self.bells:
+                    bell.put(False)                                 # the workers of an outgrown mailbox end
+                self.bells = [queue.SimpleQueue() for _ in range(self.count - 1)]
+                self.made, self.asleep = mailbox.mailbox(len(self.bells))
+                for me, bell in enumerate(self.bells):
+                    threading.Thread(target=self.work, args=(self.made, me + 1, bell), daemon=True, name="tinyconv").start()
+            if self.box is None:
+                self.made[mailbox.WANTED], self.box = self.count - 1, self.made
+            for me in range(self.count - 1):
+                if self.asleep[me]:
+                    self.asleep[me] = 0
+                    self.bells[me].put(True)
+            return self.box
 
     def share(self, call, *arguments):
-        """call(mailbox, *arguments), which shares a job, the workers rung first if one of them sleeps (compiled code sees that sooner)."""
-        found = call(self.box if self.told == self.count else self.ready(), *arguments)
-        while found == SLEEPING:
-            found = call(self.ready(), *arguments)
-        return found
+        """call(mailbox, *arguments), which shares a job: again, when the workers that sleep have been rung, or those who share one may be done."""
+        while True:
+            found = SLEEPING if self.box is None else call(self.box, *arguments)
+            if found == SLEEPING:
+                self.ready()
+            elif found == BUSY:
+                time.sleep(WAITING)
+            else:
+                return found
 
     @staticmethod
     def work(box, me, bell):
@@ -58,17 +70,8 @@ class Pool:
 
 _pool = Pool()
 
-
-def _after_fork():
-    """Threads do not survive a fork: the child begins with a pool of its own and the same thread count."""
-    global _pool
-    count = _pool.count
-    _pool = Pool()
-    _pool.count = count
-
-
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=_pool.begin)                 # threads do not survive a fork: the child begins with workers of its own
 
 
 def pool():
@@ -84,7 +87,7 @@ def set_num_threads(n):
     if not hasattr(n, "__index__") or isinstance(n, bool) or n < 1:
         raise ValueError(f"n must be an integer of at least 1, not {n!r}")
     with _pool.lock:
-        _pool.count = int(n)
+        _pool.count, _pool.box = int(n), None
 
 
 def get_num_threads():
