@@ -173,6 +173,51 @@ def test_every_piece_is_done_once():
         assert (sums == 300).all()
 
 
+@compiled_only
+def test_who_finds_the_threads_at_work_waits():
+    """A job, a plan and a product that come while another caller has the mailbox begin when it is free, and not before."""
+    from tinyconv.kernels import _mailbox
+    kernels.set_num_threads(2)
+    sums, a = np.zeros(8, np.int64), np.ones((300, 300), np.float32)
+    plan, x = kernels.plan_conv2d((1, 32, 40, 40), np.ones((32, 1, 3, 3), np.float32), None, 1, 1, 1, 32), np.ones((1, 32, 40, 40), np.float32)
+    for job in (lambda: threads.run(counted, 8, sums), lambda: plan(x), lambda: kernels.matmul(a, a)):
+        job()
+        box = threads.pool().ready()
+        box[_mailbox.CLAIMED] = 1
+        with ThreadPoolExecutor(1) as caller:
+            waiting = caller.submit(job)
+            time.sleep(0.02)
+            early = waiting.done()
+            box[_mailbox.CLAIMED] = 0
+            waiting.result(timeout=30)
+        assert not early and box[_mailbox.CLAIMED] == 0
+    assert (sums == 2).all()
+
+
+@compiled_only
+def test_thread_counts_change_under_way():
+    """Jobs of one thread of a program are done right while another one changes the number of threads."""
+    sums = np.zeros(12, np.int64)
+    with ThreadPoolExecutor(1) as caller:
+        jobs = caller.submit(lambda: [threads.run(counted, 12, sums) for _ in range(2000)])
+        for count in (2, 5, 3, 4) * 1000:
+            kernels.set_num_threads(count)
+            if jobs.done():
+                break
+        jobs.result(timeout=60)
+    assert (sums == 2000).all()
+
+
+@pytest.mark.small
+def test_pieces_are_dealt_out_as_tasks_are():
+    """Thread i of so many begins where piece i of as many would: neighbours, the first threads one more."""
+    from tinyconv.kernels._mailbox import begin
+    begin = getattr(begin, "py_func", begin)
+    for count in (1, 2, 7, 32):
+        for parts in (1, 2, 3, 5):
+            assert [(begin(count, parts, i), begin(count, parts, i + 1)) for i in range(parts)] == threads.split(count, parts)
+
+
 @_jit.plain
 def counted(lo, hi, sums):
     """sums[task] += 1."""

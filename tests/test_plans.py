@@ -68,6 +68,11 @@ def test_plans_refuse_what_does_not_fit():
     before = plan(x)
     w[:] = 7
     assert np.array_equal(plan(x), before)
+    named = np.dtype(np.float32, metadata={"unit": "V"})                    # a float32 all the same
+    assert np.array_equal(plan(x.astype(named)), before) and np.array_equal(plan(np.ones((4, 3, 5, 5), np.float32)[::2]), before)
+    for other in (x[0], x[..., None], x.transpose(1, 0, 2, 3)):
+        with pytest.raises(ValueError, match="x must be float32"):
+            plan(other)
     with pytest.raises(ValueError, match=r"x must be float32 of shape \(2, 3, 5, 5\), not float32 of shape \(1, 3, 5, 5\)"):
         plan(x[:1])
     with pytest.raises(ValueError, match="x must be float32"):

@@ -25,10 +25,11 @@ from numba.core.cpu import CPUTargetOptions
 from numba.core.options import TargetOptions
 from numba.core.registry import CPUDispatcher
 
-from . import _cache, heap
+from . import _cache, heap, threads
 
 FEATURES_OF = {"haswell": frozenset({"avx", "avx2", "fma"}), "skylake": frozenset({"avx", "avx2", "fma"}), "x86-64": frozenset(),
                "skylake-avx512": frozenset({"avx", "avx2", "fma", "avx512f"})}
+RANGE = int, np.integer                     # what the ends of a range may be
 REORDER = {"reassoc", "contract", "nsz", "arcp"}
 APART = {}
 if hasattr(compiler.Flags, "noalias"):      # the flag that numba sets for its own parallel loops, but gives no option for
@@ -52,9 +53,8 @@ class Inner(CPUDispatcher):
     the same way; other functions cannot be called so."""
 
     def __call__(self, *arguments):
-        if len(arguments) < 2 or not all(isinstance(a, (int, np.integer)) for a in arguments[:2]):
+        if len(arguments) < 2 or not (isinstance(arguments[0], RANGE) and isinstance(arguments[1], RANGE)):
             raise TypeError(f"{self.__name__} is called by compiled code alone; from Python, only kernels of a range: kernel(lo, hi, …)")
-        from . import threads
         threads.call(self, *arguments)
 
 

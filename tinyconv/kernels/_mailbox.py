@@ -25,7 +25,7 @@ from .workers import BUSY, SLEEPING
 
 I64 = ir.IntType(64)
 LINE = 16                # integers that one thread alone writes: two cache lines, for processors fetch them in pairs
-MOST = 32                # pieces of a job
+MOST = 32                # pieces of a job, and threads
 # places in the mailbox: the job's, which the caller writes (FAILED: who does it); from (i + 1) * LINE on those of thread i, the caller being 0
 ENTRY, ARGUMENTS, TASKS, PIECES, DEALT, NUMBER, THREADS, WANTED, FAILED, CLAIMED = range(10)
 TICKET, DONE, ASLEEP = range(3)
@@ -187,11 +187,11 @@ def share(box, entry, arguments, tasks, pieces):
     return failed
 
 
-def mailbox(workers):
-    """An empty mailbox for so many workers, and the view of it that says which of them sleep: all.
+def mailbox():
+    """An empty mailbox, and the view of it that says which of the workers sleep: all.
 
     (Python reads a memoryview in a tenth of the time that it takes for an array.)"""
-    box = np.zeros((workers + 2) * LINE, np.int64)
-    box[THREADS] = workers + 1
+    box = np.zeros((MOST + 1) * LINE, np.int64)
+    box[THREADS] = 1
     box[2 * LINE + ASLEEP::LINE] = 1
     return box, memoryview(box)[2 * LINE + ASLEEP::LINE]

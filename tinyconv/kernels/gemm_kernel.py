@@ -11,7 +11,7 @@ Bound by: FMA; with few rows by the stream of B, each number of which is then us
 import numpy as np
 
 from ._jit import fast, leading
-from .indirect_kernel import narrow_panel, pair, trio, walk_straight, wide_panel
+from .indirect_kernel import at_once, narrow_panel, pair, trio, walk_straight, wide_panel
 from .simd import LANES, fma, load, load_n, splat, store, turn
 from .tile import NR, PAIR
 
@@ -60,7 +60,7 @@ def multiply(lo, hi, a, b, c, zeros, steps, tables, floats, pieces, block, tall,
             p, last = s * per, min(panels, (s + 1) * per)
             while p < last:
                 column, left = p * NR, n - p * NR
-                together = 2 if PAIR and p + 1 < last else 1
+                together = at_once(p, last, left)
                 terms = 2 * TERMS // together
                 for t in range(0, k, terms):
                     some = min(terms, k - t)

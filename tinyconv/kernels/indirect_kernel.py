@@ -66,6 +66,13 @@ def lift_rows(x, table, count, c, room, pitch):
         table[r] = r * pitch
 
 
+@fast
+def at_once(p, last, left):
+    """How many of the panels from p to last - 1, of `left` filters altogether, are multiplied at once: two, if there are registers for it. But one
+    where three are left and the last is narrow: it costs less as the third vector of a trio than by itself."""
+    return 2 if PAIR and p + 1 < last and not (p + 3 == last and left <= 2 * NR + LANES) else 1
+
+
 def build(PANELS, NV, LAST, ROWS):
     """PANELS neighbouring panels of NV vectors of filters, the last one of LAST, ROWS pixels at a time; compiled on first use."""
     WIDTH, WIDE = NV * LANES, (PANELS - 1) * NV + LAST
@@ -140,7 +147,7 @@ def convolve(lo, hi, x, packed, bias, R, residual, low, high, y, tables, partial
             p, last = s * per, min(panels, (s + 1) * per)
             while p < last:
                 column, base, left = g * fg + p * NR, (g * panels + p) * taps * cg * NR, fg - p * NR
-                together = 2 if PAIR and p + 1 < last and count > FEW else 1
+                together = at_once(p, last, left) if count > FEW else 1
                 if together == 2 and left > NR + LANES:
                     pair(source, packed, base, bias, column, min(2 * NR, left), R, residual, low, high, y, table, partial,
                          zero, count, tall, alike, deep, taps, cg, g * cg, nothing, nothing)

@@ -52,7 +52,7 @@ class Scheme:
         self.kernel, self.notes = tables.kernels[0], (pieces, tables.notes)
         self.room = self.weights + 2 * pieces * tables.notes
         self.zero = np.zeros(whole(c), np.float32)
-        self.rest = (*tables.tables, *tables.kinds, tables.blocks, pieces, together, n, c, *x_plane,
+        self.rest = (*tables.tables, *tables.kinds, tables.inner, tables.blocks, pieces, together, n, c, *x_plane,
                      *tables.first, *step, *y_plane, *origin, *out_step)
 
     def ready(self, w, bias):

@@ -48,32 +48,34 @@ def build(K, S, ROWS, COLS, TOP, BOTTOM, LEFT, RIGHT, WHOLE):
     COUNT, SEEN, LINE = ROWS * COLS, ((ROWS - 1) * S + K) * ((COLS - 1) * S + K), K * ((COLS - 1) * S + K)
 
     @unrolled
-    def convolve(lo, hi, x, w, low, high, y, zero, notes, tables, places, kinds_h, kinds_w, blocks, pieces, together, n, c, h, wide,
+    def convolve(lo, hi, x, w, low, high, y, zero, notes, tables, places, kinds_h, kinds_w, inner, blocks, pieces, together, n, c, h, wide,
                  first_h, first_w, step_h, step_w, out_h, out_w, a, b, out_step_h, out_step_w):
         """Tasks: pieces. x (N,H,W,C), w (C-vectors, taps and a bias, LANES), y (N,OH,OW,C), all flat; zero: C of them; notes: room for the places of
-        a tile's pixels and outputs, a row for each piece. Several images are taken together where one tile is the whole plane: then no pixel of the
-        window is padding, and all places may be moved from image to image."""
+        a tile's pixels and outputs, a row for each piece: those of the `inner` kind, which has no padding, are worked out once and moved from tile
+        to tile. Several images are taken together where one tile is the whole plane: then no pixel of the window is padding, either."""
         bands, across, bias = kinds_h.size, kinds_w.size, blocks * K * K * LANES
         units = (n + together - 1) // together * bands * across
         for piece in range(lo, hi):
-            where = notes[piece]
+            where, known, x0, y0 = notes[piece], -1, 0, 0
             for unit in range(piece * units // pieces, (piece + 1) * units // pieces):
                 image, band, tile = unit // (bands * across) * together, unit // across % bands, unit % across
                 kind = kinds_h[band] + kinds_w[tile]
                 at_x = ((image * h + band * ROWS * step_h + first_h) * wide + tile * COLS * step_w + first_w) * c
                 at_y = ((image * out_h + a + band * ROWS * out_step_h) * out_w + b + tile * COLS * out_step_w) * c
-                outputs(where, 0, COUNT, y, places, kind * COUNT, at_y)
-                for t in range(blocks):
-                    pixels(where, COUNT + t * SEEN, SEEN, x, tables, (kind * blocks + t) * SEEN, at_x, zero)
+                if kind != inner or known != inner:
+                    known, x0, y0 = kind, at_x, at_y
+                    outputs(where, 0, COUNT, y, places, kind * COUNT, at_y)
+                    for t in range(blocks):
+                        pixels(where, COUNT + t * SEEN, SEEN, x, tables, (kind * blocks + t) * SEEN, at_x, zero)
                 for first in range(0, c, LANES):
                     c0 = min(first, c - LANES) if WHOLE else first            # the last vector begins a little earlier
                     at = first * (blocks * K * K + 1)
                     for i in range(min(n - image, together)):
                         acc = start(COUNT, w, at + bias)
                         for t in range(blocks):
-                            acc = window(acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, where, COUNT + t * SEEN, x, i * h * wide * c + c0,
+                            acc = window(acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, where, COUNT + t * SEEN, x, i * h * wide * c + at_x - x0 + c0,
                                          w, at + t * K * K * LANES, WHOLE, c - c0)
-                        finish_strip(acc, where, 0, y, i * out_h * out_w * c + c0, low, high, WHOLE, c - c0)
+                        finish_strip(acc, where, 0, y, i * out_h * out_w * c + at_y - y0 + c0, low, high, WHOLE, c - c0)
 
     @unrolled
     def weight_grad(lo, hi, x, dy, slabs, zero, notes, tables, places, kinds_h, kinds_w, blocks, pieces, n, c, h, wide, first_h, first_w, step_h,

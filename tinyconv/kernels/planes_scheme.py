@@ -86,7 +86,8 @@ class Tables:
         there = there_h[:, None, :, None] & there_w[None, :, None, :]                               # (kinds, kinds, ROWS, COLS)
         places = (np.arange(ROWS)[:, None] * out_step[0] * y_plane[1] + np.arange(COLS) * out_step[1]) * c
         self.tables = np.where(inside, away, -1).astype(np.int64).reshape(-1), np.where(there, places, -1).astype(np.int64).reshape(-1)
-        self.kinds = down * there_w.shape[0], right
+        self.kinds, whole = (down * there_w.shape[0], right), inside.all((2, 3, 4, 5)) & there.all((2, 3))
+        self.inner = int(np.argmax(whole)) if whole.any() else -1                                   # the kind of tile that no border cuts
         self.blocks, self.tile = rows_away.shape[0] * columns_away.shape[0], (K, S, ROWS, COLS)
         self.single = K > 1 and not line and grid[0] == grid[1] <= PLANE
         seen = [np.flatnonzero(a.any(axis=(0, 1))) if self.single else np.arange(a.shape[-1]) for a in (inside_h, inside_w)]

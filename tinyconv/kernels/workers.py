@@ -32,22 +32,22 @@ class Pool:
         self.box = None                                             # the mailbox, if it knows the present number of threads
 
     def ready(self):
-        """The mailbox of (at least) count - 1 workers, the sleeping ones of them rung."""
+        """The mailbox, watched by (at least) count - 1 workers, the sleeping ones of them rung."""
         mailbox = import_module(f"{__package__}._mailbox")
         with self.lock:
-            if len(self.bells) < self.count - 1:
-                for bell in self.bells:
-                    bell.put(False)                                 # the workers of an outgrown mailbox end
-                self.bells = [queue.SimpleQueue() for _ in range(self.count - 1)]
-                self.made, self.asleep = mailbox.mailbox(len(self.bells))
-                for me, bell in enumerate(self.bells):
-                    threading.Thread(target=self.work, args=(self.made, me + 1, bell), daemon=True, name="tinyconv").start()
+            if self.made is None:
+                self.made, self.asleep = mailbox.mailbox()
+            wanted = min(self.count, mailbox.MOST) - 1
+            while len(self.bells) < wanted:
+                self.bells.append(queue.SimpleQueue())
+                self.made[mailbox.THREADS] = 1 + len(self.bells)
+                threading.Thread(target=self.work, args=(self.made, len(self.bells), self.bells[-1]), daemon=True, name="tinyconv").start()
             if self.box is None:
-                self.made[mailbox.WANTED], self.box = self.count - 1, self.made
-            for me in range(self.count - 1):
+                self.made[mailbox.WANTED], self.box = wanted, self.made
+            for me in range(wanted):
                 if self.asleep[me]:
                     self.asleep[me] = 0
-                    self.bells[me].put(True)
+                    self.bells[me].put(None)
             return self.box
 
     def share(self, call, *arguments):
@@ -64,7 +64,8 @@ class Pool:
     @staticmethod
     def work(box, me, bell):
         from ._mailbox import serve
-        while bell.get():
+        while True:
+            bell.get()
             serve(box, me, PATIENCE)
 
 
