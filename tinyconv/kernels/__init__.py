@@ -19,7 +19,7 @@ kernels and returns channels-last memory; float64, and everything under `use("pl
 | the optimisers' steps; channels moved about    | steps, rows                         |
 | networks in integers, four rules of rounding  | integer (_layers, _pointwise, _pool, _kernels), codes, requantization |
 | products of bytes, and layers made of them    | byte_tile (_lower_bytes, _codes, _vectors), byte_kernel, byte_planes, byte_conv |
-| who computes what                             | select, choice, modes, threads, workers (_launch, _mailbox), layout, _jit (_cache) |
+| who computes what                             | select, choice, modes, threads, workers (_launch, _mailbox, _memory), layout, _jit (_cache) |
 | what the machine allows                       | machine (_kernels)                  |
 
 Constants found by trial say so; benchmarks/bench_constants.py tries others.

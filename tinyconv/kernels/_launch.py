@@ -15,7 +15,8 @@ from numba.core import cgutils, config
 from numba.extending import intrinsic
 
 from ._jit import door, leading
-from ._mailbox import CLAIMED, I64, call, claim, share, swap
+from ._mailbox import CLAIMED, claim, share
+from ._memory import I64, call, swap
 
 _addresses = {}         # kernel -> fingerprint of its arguments' types -> address
 

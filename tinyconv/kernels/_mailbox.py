@@ -1,8 +1,7 @@
 """A mailbox of integers, and threads that watch it: how a job is shared without Python in between.
 
-`threads` says what is meant: a job is a kernel, its arguments and a number of pieces; every thread takes pieces until none is left. Here is
-what Python cannot say: integers that several threads change without losing an update (atomic instructions), and a function called by its
-address.
+`threads` says what is meant: a job is a kernel, its arguments and a number of pieces; every thread takes pieces until none is left. What Python cannot
+say, integers that several threads change and a function called by its address, is in `_memory`.
 
     ticket of a thread = job number * 2^32 + a bit for every piece dealt to it and not yet taken      one integer: a piece is taken by replacing it
                                                                           with ticket - bit, if nobody else was faster (compare and swap)
@@ -14,83 +13,16 @@ A thread that took a piece reads the job's other fields afterwards: the job cann
 Bound by: the time a changed cache line needs from one processor to the other, about 0.1 microseconds each way.
 """
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
-from ._instructions import instructions
 from ._jit import called, fast
+from ._memory import call, cycles, read, swap, write
 from .workers import BUSY, SLEEPING
 
-I64 = ir.IntType(64)
 LINE = 16                # integers that one thread alone writes: two cache lines, for processors fetch them in pairs
 MOST = 32                # pieces of a job, and threads
 # places in the mailbox: the job's, which the caller writes (FAILED: who does it); from (i + 1) * LINE on those of thread i, the caller being 0
 ENTRY, ARGUMENTS, TASKS, PIECES, DEALT, NUMBER, THREADS, WANTED, FAILED, CLAIMED = range(10)
 TICKET, DONE, ASLEEP = range(3)
-
-
-def place(context, builder, kind, box, at):
-    """Address of box[at]."""
-    return builder.gep(context.make_array(kind)(context, builder, box).data, [at])
-
-
-@intrinsic
-def read(context, box, at):
-    """box[at] as the last writer left it."""
-    def emit(c, b, s, v):
-        return b.load_atomic(place(c, b, s.args[0], v[0], v[1]), "seq_cst", 8)
-    return types.int64(box, types.intp), emit
-
-
-@intrinsic
-def write(context, box, at, value):
-    """box[at] = value, seen by every thread that reads it afterwards, with all that was written before."""
-    def emit(c, b, s, v):
-        b.store_atomic(v[2], place(c, b, s.args[0], v[0], v[1]), "release", 8)
-        return c.get_dummy_value()
-    return types.void(box, types.intp, types.int64), emit
-
-
-def add(box, at, value):
-    """box[at] += value, no update lost; the value before."""
-    before = box[at]
-    box[at] += value
-    return before
-
-
-@instructions(add)
-def _add(context, box, at, value):
-    def emit(c, b, s, v):
-        return b.atomic_rmw("add", place(c, b, s.args[0], v[0], v[1]), v[2], "seq_cst")
-    return types.int64(box, types.intp, types.int64), emit
-
-
-@intrinsic
-def swap(context, box, at, old, new):
-    """box[at] = new if it is old; 1 if it was."""
-    def emit(c, b, s, v):
-        pair = b.cmpxchg(place(c, b, s.args[0], v[0], v[1]), v[2], v[3], "seq_cst", "seq_cst")
-        return b.zext(b.extract_value(pair, 1), I64)
-    return types.int64(box, types.intp, types.int64, types.int64), emit
-
-
-@intrinsic
-def cycles(context):
-    """The processor's clock."""
-    def emit(c, b, s, v):
-        return b.call(cgutils.get_or_insert_function(b.module, ir.FunctionType(I64, []), "llvm.readcyclecounter"), [])
-    return types.int64(), emit
-
-
-@intrinsic
-def call(context, entry, arguments, lo, hi):
-    """entry(lo, hi, arguments): what `_launch.lay_down` made, by its address; 0 unless the kernel failed."""
-    def emit(c, b, s, v):
-        kind = ir.FunctionType(I64, [I64, I64, I64])
-        return b.call(b.inttoptr(v[0], kind.as_pointer()), [v[2], v[3], v[1]])
-    return types.int64(types.int64, types.int64, types.int64, types.int64), emit
 
 
 @fast

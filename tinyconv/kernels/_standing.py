@@ -14,7 +14,8 @@ from numba.extending import intrinsic
 from . import threads
 from ._jit import door, fast
 from ._launch import address_of, entry_of
-from ._mailbox import I64, call, claim, share
+from ._mailbox import claim, share
+from ._memory import I64, address, call, put
 from .workers import BUSY, SLEEPING
 
 CHANGING = ("x", "R", "residual", "low", "high", "y", "tables", "floats")
@@ -23,23 +24,6 @@ ENTRY, TASKS, ALIGN, AXES, SHAPE, FIRST, HEAD = 0, 1, 2, 3, 4, 12, 20   # AXES: 
 # FIRST: one integer for each of CHANGING, 0 if the kernel has no such argument
 REFUSED = -2**42                                # what a call returns for an x of another shape, or that lies otherwise in memory
 NUMBERS, DATA, LENGTH = 2, 4, 5                 # integers before a flat array's count of numbers, address and length, as compiled code knows it
-
-
-@intrinsic
-def address(context, array):
-    """Where an array's first number lies."""
-    def emit(c, b, s, v):
-        return b.ptrtoint(c.make_array(s.args[0])(c, b, v[0]).data, I64)
-    return types.int64(array), emit
-
-
-@intrinsic
-def put(context, at, value):
-    """value (an integer, or float32) at that address."""
-    def emit(c, b, s, v):
-        b.store(v[1], b.inttoptr(v[0], v[1].type.as_pointer()))
-        return c.get_dummy_value()
-    return types.void(types.int64, value), emit
 
 
 @intrinsic
@@ -108,7 +92,7 @@ def alone(block, x, memory):
 
 @door
 def shared(box, block, x, memory, parts):
-    """The same in so many pieces, on all threads; SLEEPING or BUSY if that must wait."""
+    """The job with this x and y in so many pieces, on all threads -> as `alone`; or SLEEPING, BUSY, if workers must be rung first, or others share a job."""
     if not fits(block, x):
         return REFUSED
     refused = claim(box)

@@ -11,9 +11,9 @@ Bound by: FMA; with few rows by the stream of B, each number of which is then us
 import numpy as np
 
 from ._jit import fast, leading
-from .indirect_kernel import at_once, narrow_panel, pair, trio, walk_straight, wide_panel
+from .indirect_kernel import narrow_panel, pair, trio, walk_straight, wide_panel
 from .simd import LANES, fma, load, load_n, splat, store, turn
-from .tile import NR, PAIR
+from .tile import NR, PAIR, at_once
 
 TERMS = 64              # of a sum at once: of two panels 16 KB, half of the first cache
 

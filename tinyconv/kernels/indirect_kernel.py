@@ -6,9 +6,10 @@ wait in `partial`, and the weights of a pair's next piece are asked for. Filters
 of LANES: alone, or as the third vector of a `trio`. Bound by: FMA; where planes are small, by the stream of weights.
 """
 from ._jit import fast, leading, unrolled
-from ._mailbox import LINE, add
+from ._mailbox import LINE
+from ._memory import add
 from .simd import LANES
-from .tile import MR, NR, NV, PAIR, TRIO, finish, following, keep, multiply_panels, resume, zeros
+from .tile import MR, NR, NV, PAIR, TRIO, at_once, finish, following, keep, multiply_panels, resume, zeros
 
 FEW = 2                 # pixels: a vector's product, and not a matrix's, takes a tile of so many rows
 
@@ -64,13 +65,6 @@ def lift_rows(x, table, count, c, room, pitch):
         for k in range(c):
             target[k] = source[k]
         table[r] = r * pitch
-
-
-@fast
-def at_once(p, last, left):
-    """How many of the panels from p to last - 1, of `left` filters altogether, are multiplied at once: two, if there are registers for it. But one
-    where three are left and the last is narrow: it costs less as the third vector of a trio than by itself."""
-    return 2 if PAIR and p + 1 < last and not (p + 3 == last and left <= 2 * NR + LANES) else 1
 
 
 def build(PANELS, NV, LAST, ROWS):

@@ -70,6 +70,13 @@ def following(i, PANELS, here, apart, size, last):
     return here + size + (i + last * (PANELS - 1)) * apart if 0 <= i and i < PANELS else here
 
 
+@fast
+def at_once(p, last, left):
+    """How many of the panels from p to last - 1, of `left` filters altogether, are multiplied at once: two, if there are registers for it. But one
+    where three are left and the last is narrow: it costs less as the third vector of a trio than by itself."""
+    return 2 if PAIR and p + 1 < last and not (p + 3 == last and left <= 2 * NR + LANES) else 1
+
+
 def slide(acc, MR, NV, HOP, A, a, B, b, K):
     """acc[i] += Σ_{k<K} A[a + i·HOP + k] · B[b + k·NR : b + (k+1)·NR]: `multiply` for rows at even distances, without a table."""
     out, panel = [], B[b:b + K * NV * LANES].reshape(K, NV * LANES)

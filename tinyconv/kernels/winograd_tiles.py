@@ -17,7 +17,8 @@ the first and the second cache; with many channels and few tiles by the stream o
 from functools import lru_cache
 
 from ._jit import unrolled
-from ._mailbox import LINE, add
+from ._mailbox import LINE
+from ._memory import add
 from .simd import LANES
 from .tile import MR, NR, NV, following, keep, multiply_panels, outer, resume, zeros
 from .winograd_pixels import pitch, read_data, read_gradient, write_tile
