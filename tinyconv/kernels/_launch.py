@@ -9,17 +9,13 @@ calls the kernel from there, alone or with the threads that watch the mailbox (`
 Bound by: what Python takes to hand over arguments, about 0.05 microseconds each.
 """
 from llvmlite import ir
-from numba import types, typeof
-from numba._dispatcher import compute_fingerprint
+from numba import types
 from numba.core import cgutils, config
 from numba.extending import intrinsic
 
 from ._jit import door, leading
-from ._mailbox import CLAIMED, claim, share
-from ._memory import I64, call, swap
-
-_addresses = {}         # kernel -> fingerprint of its arguments' types -> address
-
+from ._mailbox import CLAIMED, claim, shared_out
+from ._memory import I64, address_of, call, swap  # noqa: F401  `threads` takes address_of from here
 
 def entry_of(context, builder, kinds):
     """A function entry(lo, hi, block) of this module that calls the kernel whose address and arguments of these types lie in the block -> it, and
@@ -62,7 +58,7 @@ def launch(box, kernel, first, tasks, pieces, *arguments):
     if pieces == 1:
         return call(entry, laid, first, tasks)
     refused = claim(box)
-    return refused if refused else share(box, entry, laid, tasks, pieces)
+    return refused if refused else shared_out(tasks, pieces, box, entry, laid)
 
 
 @leading
@@ -73,22 +69,10 @@ def within(box, kernel, tasks, pieces, *arguments):
         return call(entry, laid, 0, tasks)
     while not swap(box, CLAIMED, 0, 1):
         pass
-    return share(box, entry, laid, tasks, pieces)
+    return shared_out(tasks, pieces, box, entry, laid)
 
 
 if config.DISABLE_JIT:
     def within(box, kernel, tasks, pieces, *arguments):         # noqa: F811  the meaning, where a kernel is a Python function
         kernel(0, tasks, *arguments)
         return 0
-
-
-def address_of(kernel, arguments):
-    """Where the machine code of a kernel lies for arguments of these types; compiled, or taken from the cache, on first use."""
-    known = _addresses.setdefault(kernel, {})
-    key = compute_fingerprint(arguments)
-    if key not in known:
-        signature = (types.int64, types.int64) + tuple(typeof(a) for a in arguments)
-        kernel.compile(signature)
-        compiled = kernel.overloads[signature]
-        known[key] = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
-    return known[key]

@@ -13,15 +13,17 @@ A thread that took a piece reads the job's other fields afterwards: the job cann
 Bound by: the time a changed cache line needs from one processor to the other, about 0.1 microseconds each way.
 """
 import numpy as np
+from numba import types
+from numba.extending import intrinsic
 
 from ._jit import called, fast
-from ._memory import call, cycles, read, swap, write
+from ._memory import I64, address_of, call, cycles, place, read, swap, write
 from .workers import BUSY, SLEEPING
 
 LINE = 16                # integers that one thread alone writes: two cache lines, for processors fetch them in pairs
 MOST = 32                # pieces of a job, and threads
 # places in the mailbox: the job's, which the caller writes (FAILED: who does it); from (i + 1) * LINE on those of thread i, the caller being 0
-ENTRY, ARGUMENTS, TASKS, PIECES, DEALT, NUMBER, THREADS, WANTED, FAILED, CLAIMED = range(10)
+ENTRY, ARGUMENTS, TASKS, PIECES, DEALT, NUMBER, THREADS, WANTED, FAILED, CLAIMED, SHARE = range(11)
 TICKET, DONE, ASLEEP = range(3)
 
 
@@ -102,7 +104,7 @@ def done(box):
 
 
 @fast
-def share(box, entry, arguments, tasks, pieces):
+def share(tasks, pieces, box, entry, arguments):
     """Deal out a job, entry(lo, hi, arguments) over so many tasks, do pieces of it too, and wait until all are done; the kernel's status, 0 if
     it did not fail. Who calls has claimed the mailbox."""
     caller, threads, end = pieces - pieces, box[WANTED] + 1, done(box) + pieces        # 0, and no literal, for which `work` would be compiled once more
@@ -119,11 +121,23 @@ def share(box, entry, arguments, tasks, pieces):
     return failed
 
 
+@intrinsic
+def shared_out(context, tasks, pieces, box, entry, arguments):
+    """`share`, by its address, which the mailbox knows: in each function that shares a job it would else be compiled again."""
+    kinds = (types.int64, types.int64, box, types.int64, types.int64)
+
+    def emit(c, b, s, v):
+        kind = c.call_conv.get_function_type(types.int64, kinds).as_pointer()
+        function = b.load(b.bitcast(place(c, b, box, v[2], I64(SHARE)), kind.as_pointer()))
+        return c.call_conv.call_function(b, function, types.int64, kinds, v)[1]
+    return types.int64(*kinds), emit
+
+
 def mailbox():
     """An empty mailbox, and the view of it that says which of the workers sleep: all.
 
     (Python reads a memoryview in a tenth of the time that it takes for an array.)"""
     box = np.zeros((MOST + 1) * LINE, np.int64)
-    box[THREADS] = 1
+    box[THREADS], box[SHARE] = 1, address_of(share, (box, 0, 0))
     box[2 * LINE + ASLEEP::LINE] = 1
     return box, memoryview(box)[2 * LINE + ASLEEP::LINE]

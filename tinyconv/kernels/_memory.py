@@ -4,13 +4,15 @@ An update by `add` or `swap` is one instruction that no other processor comes be
 `write` are whole and in order: who reads what was written sees all that was written before it. `_mailbox` and `_standing` are made of these.
 """
 from llvmlite import ir
-from numba import types
+from numba import types, typeof
+from numba._dispatcher import compute_fingerprint
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ._instructions import instructions
 
 I64 = ir.IntType(64)
+_addresses = {}         # kernel -> fingerprint of its arguments' types -> address
 
 
 def place(context, builder, kind, box, at):
@@ -90,3 +92,15 @@ def put(context, at, value):
         b.store(v[1], b.inttoptr(v[0], v[1].type.as_pointer()))
         return c.get_dummy_value()
     return types.void(types.int64, value), emit
+
+
+def address_of(kernel, arguments):
+    """Where the machine code of a kernel lies for arguments of these types; compiled, or taken from the cache, on first use."""
+    known = _addresses.setdefault(kernel, {})
+    key = compute_fingerprint(arguments)
+    if key not in known:
+        signature = (types.int64, types.int64) + tuple(typeof(a) for a in arguments)
+        kernel.compile(signature)
+        compiled = kernel.overloads[signature]
+        known[key] = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+    return known[key]

@@ -13,9 +13,9 @@ from numba.extending import intrinsic
 
 from . import threads
 from ._jit import door, fast
-from ._launch import address_of, entry_of
-from ._mailbox import claim, share
-from ._memory import I64, address, call, put
+from ._launch import entry_of
+from ._mailbox import claim, shared_out
+from ._memory import I64, address, address_of, call, put
 from .workers import BUSY, SLEEPING
 
 CHANGING = ("x", "R", "residual", "low", "high", "y", "tables", "floats")
@@ -99,7 +99,7 @@ def shared(box, block, x, memory, parts):
     if refused:
         return refused
     first = put_in(block, x, memory)
-    failed = share(box, block[ENTRY], address(block) + 8 * HEAD, block[TASKS], parts)
+    failed = shared_out(block[TASKS], parts, box, block[ENTRY], address(block) + 8 * HEAD)
     return first if failed == 0 else -1 - failed
 
 
@@ -116,7 +116,7 @@ def product(box, block, a, b, memory, room, parts):
     put(here + block[FIRST + 6] + 8 * DATA, scratch)
     put(here + block[FIRST + 7] + 8 * DATA, scratch)
     entry, laid, tasks = block[ENTRY], here + 8 * HEAD, block[TASKS]
-    failed = call(entry, laid, 0, tasks) if parts == 1 else share(box, entry, laid, tasks, parts)
+    failed = call(entry, laid, 0, tasks) if parts == 1 else shared_out(tasks, parts, box, entry, laid)
     return first if failed == 0 else -1 - failed
 
 
