@@ -13,6 +13,7 @@ import numpy as np
 
 PAGE = 4096             # bytes: what two threads write lies so far apart, for within a page a processor fetches lines ahead, from the other one
 SMALL = 2048            # numbers: about a tenth of a microsecond to write
+PLANES = 1 << 16        # numbers: NumPy turns fewer, in a cache, as fast (by trial)
 # found once: `room` is called for each result
 _addressof, _from_buffer, _empty, _ndarray = ctypes.addressof, ctypes.c_char.from_buffer, np.empty, np.ndarray
 
@@ -45,8 +46,12 @@ def nhwc(x):
     flags = x.flags
     if flags.c_contiguous and flags.writeable:
         return x
-    from . import rows
-    found, y = rows.even(x.transpose(0, 3, 1, 2)) if x.size >= 4096 else None, room(x.shape, x.dtype)
+    from . import rows, select
+    planes = x.transpose(0, 3, 1, 2)
+    large = x.size >= 4096 and select.is_fast(x.dtype)
+    if large and x.size >= PLANES and planes.flags.c_contiguous:
+        return rows.together(planes)
+    found, y = rows.even(planes) if large else None, room(x.shape, x.dtype)
     if found is None:
         y[...] = x
     else:

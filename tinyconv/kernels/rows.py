@@ -3,6 +3,7 @@
     copy       y[p·Q + c] = x[p·P + c]           rows P numbers apart become rows Q numbers apart: a split or a part of a concatenation
     pick       y[p, k] = x[p, order[k]]
     shuffle    y[p, k·G + g] = x[p, g·K + k]     G groups of K channels (ShuffleNet); the shuffle with K groups undoes it
+    together   y[p, c] = x[c, p]                 planes become pixels: from (N,C,H,W) memory to channels-last
 
 NumPy says the same (`x[:, order]`, np.concatenate), but on one thread, and an indexed result lies in another order of memory, which the next
 convolution has to undo. Cost: no arithmetic, 8 bytes a number moved; bound by memory.
@@ -11,6 +12,9 @@ import numpy as np
 
 from . import layout, select, threads
 from ._jit import fast
+from .simd import LANES, turn
+
+PIXELS = 256            # of a task that brings planes together, at most
 
 
 @fast
@@ -20,6 +24,24 @@ def copy_rows(lo, hi, x, pitch, y, to, c):
         source, target = x[p * pitch:p * pitch + c], y[p * to:p * to + c]
         for k in range(c):
             target[k] = source[k]
+
+
+@fast
+def bring_together(lo, hi, x, y, blocks, starts, c, plane):
+    """Tasks: blocks of PIXELS of an image each. x (N,C,H·W) and y (N,H·W,C), flat; starts[k] = k·C. Squares of LANES pixels and channels are turned
+    in registers, the last one of a block beginning earlier; what is left of the channels goes number by number."""
+    for task in range(lo, hi):
+        image, first = task // blocks * plane, task % blocks * PIXELS
+        last = min(plane, first + PIXELS)
+        turned = c // LANES * LANES if last - first >= LANES else 0
+        for k in range(0, turned, LANES):
+            for p in range(first, last, LANES):
+                at = min(p, last - LANES)
+                turn(x, image * c + k * plane + at, plane, y, starts, 0, (image + at) * c + k)
+        for k in range(turned, c):
+            source, target = x[image * c + k * plane:], y[image * c + k:]
+            for p in range(first, last):
+                target[p * c] = source[p]
 
 
 @fast
@@ -59,6 +81,14 @@ def even(x):
         return None
     flat = np.lib.stride_tricks.as_strided(x, ((n * h * w - 1) * pitch // 4 + c,), (4,))
     return layout.writable(flat), pitch // 4
+
+
+def together(x):
+    """x (N,C,H,W), C-contiguous float32, as a C-contiguous (N,H,W,C) array. 8 bytes a number moved."""
+    n, c, h, w = x.shape
+    y, blocks = layout.room((n, h, w, c)), -(-h * w // PIXELS)
+    threads.run(bring_together, n * blocks, layout.writable(x).reshape(-1), y.reshape(-1), blocks, np.arange(LANES) * c, c, h * w, work=x.size // 4)
+    return y
 
 
 def _rows(x):

@@ -7,7 +7,7 @@ number depends on the shape alone, so results are the same bits for any number o
 """
 import numpy as np
 
-from . import activations, layout, select, threads
+from . import activations, layout, rows, select, threads
 from ._jit import fast
 
 SLABS = 32              # at most; each of at least ROWS pixels
@@ -29,8 +29,9 @@ def fast_totals(lo, hi, x, partial):
 
 
 @fast
-def fast_clipped_totals(lo, hi, dy, y, low, high, dx, partial):
-    """Tasks: slabs. dx = dy where low < y < high, else 0, all (M,C); partial[slab] = sum of the slab's pixels of dx, in float64."""
+def fast_clipped_totals(lo, hi, dy, pitch, y, low, high, dx, partial):
+    """Tasks: slabs. dx = dy where low < y < high, else 0, all (M,C), but dy flat, its pixels `pitch` numbers apart (a part of a concatenation's
+    gradient); partial[slab] = sum of the slab's pixels of dx, in float64."""
     M, C = y.shape
     slabs = partial.shape[0]
     for slab in range(lo, hi):
@@ -38,7 +39,7 @@ def fast_clipped_totals(lo, hi, dy, y, low, high, dx, partial):
         for c in range(C):
             s[c] = 0
         for p in range(first, last):
-            gradient, value, target = dy[p], y[p], dx[p]
+            gradient, value, target = dy[p * pitch:p * pitch + C], y[p], dx[p]
             for c in range(C):
                 g = np.float32(0) if (value[c] <= low) | (value[c] >= high) else gradient[c]
                 target[c] = g
@@ -76,7 +77,8 @@ def clip_grad_sums(dy, y, low, high):
     if not select.is_fast(y.dtype):
         dx = activations.clip_grad(dy, y, low, high)
         return dx, channel_sums(dx)
-    g, value = rows_of(dy), rows_of(y)
+    value = rows_of(y)
+    g, pitch = (None if dy.flags.c_contiguous else rows.even(dy)) or (rows_of(dy).reshape(-1), y.shape[1])
     dx, partial = layout.room(value.shape), select.scratch((max(1, min(SLABS, len(value) // ROWS)), y.shape[1]), np.float64)
-    threads.run(fast_clipped_totals, len(partial), g, value, *given_bounds(low, high, y.dtype), dx, partial, work=2 * y.size)
+    threads.run(fast_clipped_totals, len(partial), g, pitch, value, *given_bounds(low, high, y.dtype), dx, partial, work=2 * y.size)
     return as_planes(dx, y), partial.sum(axis=0).astype(y.dtype)
