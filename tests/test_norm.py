@@ -194,5 +194,9 @@ def test_training_in_one_call(shape):
                 dx, sums = tc.kernels.clip_grad_sums(dy, y, *bounds)
                 assert np.array_equal(dx, tc.kernels.clip_grad(dy, y, *bounds)) and np.array_equal(dx, dy * ((y > 0) & (y < 1)))
                 assert np.allclose(sums, dx.astype(np.float64).sum((0, 2, 3)), rtol=1e-6, atol=1e-6)
+                wide = layout.empty((shape[0], 2 * c, *shape[2:]), np.float32)
+                wide[...], wide[:, c:] = np.nan, dy                                              # a part of a concatenation's gradient
+                for a, b in zip(tc.kernels.clip_grad_sums(wide[:, c:], y, *bounds), (dx, sums)):
+                    assert np.array_equal(a, b)
     with pytest.raises(ValueError, match="running_var must have shape"):
         tc.kernels.batch_norm_train(x, gamma, beta, old_mean, old_var[:2])

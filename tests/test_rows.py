@@ -67,5 +67,8 @@ def test_what_rows_refuse():
     for order in ([30], [-1, 2]):
         with pytest.raises(IndexError, match="order must lie in 0..29"):
             kernels.pick(x, order)
+    for bad in (x[0], x[:, :0]):
+        with pytest.raises(ValueError, match="x must have four axes"):
+            kernels.channels_last(bad)
     with pytest.raises(ValueError):
         kernels.concat([x, x[:, :, 1:]])
