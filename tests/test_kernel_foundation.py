@@ -1,9 +1,9 @@
 """What the kernels stand on: threads, layout, the compiler's flags and cache, the mode, the matrix product, lazy imports."""
+import itertools
 import os
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -175,12 +175,14 @@ def test_every_piece_is_done_once():
 
 @compiled_only
 def test_who_finds_the_threads_at_work_waits():
-    """A job, a plan and a product that come while another caller has the mailbox begin when it is free, and not before."""
+    """A job, a plan, a product and several jobs in a row that come while another caller has the mailbox begin when it is free, and not before."""
     from tinyconv.kernels import _mailbox
     kernels.set_num_threads(2)
     sums, a = np.zeros(8, np.int64), np.ones((300, 300), np.float32)
     plan, x = kernels.plan_conv2d((1, 32, 40, 40), np.ones((32, 1, 3, 3), np.float32), None, 1, 1, 1, 32), np.ones((1, 32, 40, 40), np.float32)
-    for job in (lambda: threads.run(counted, 8, sums), lambda: plan(x), lambda: kernels.matmul(a, a)):
+    c = np.ones(32, np.float32)
+    for job in (lambda: threads.run(counted, 8, sums), lambda: plan(x), lambda: kernels.matmul(a, a),
+                lambda: kernels.batch_norm_train(x, c, c, c, c)):
         job()
         box = threads.pool().ready()
         box[_mailbox.CLAIMED] = 1
@@ -197,15 +199,22 @@ def test_who_finds_the_threads_at_work_waits():
 @compiled_only
 def test_thread_counts_change_under_way():
     """Jobs of one thread of a program are done right while another one changes the number of threads."""
-    sums = np.zeros(12, np.int64)
+    sums, seen = np.zeros(12, np.int64), set()
+    threads.run(counted, 12, np.zeros(12, np.int64))
+
+    def jobs():
+        for _ in range(2000):
+            seen.add(kernels.get_num_threads())
+            threads.run(counted, 12, sums)
     with ThreadPoolExecutor(1) as caller:
-        jobs = caller.submit(lambda: [threads.run(counted, 12, sums) for _ in range(2000)])
-        for count in (2, 5, 3, 4) * 1000:
+        done = caller.submit(jobs)
+        for count in itertools.cycle((2, 5, 1, 3, 4)):
             kernels.set_num_threads(count)
-            if jobs.done():
+            time.sleep(1e-4)
+            if done.done():
                 break
-        jobs.result(timeout=60)
-    assert (sums == 2000).all()
+        done.result()
+    assert (sums == 2000).all() and len(seen) > 2
 
 
 @pytest.mark.small

@@ -70,6 +70,10 @@ def test_plans_refuse_what_does_not_fit():
     assert np.array_equal(plan(x), before)
     named = np.dtype(np.float32, metadata={"unit": "V"})                    # a float32 all the same
     assert np.array_equal(plan(x.astype(named)), before) and np.array_equal(plan(np.ones((4, 3, 5, 5), np.float32)[::2]), before)
+    z, wide = np.random.default_rng(0).standard_normal(x.shape).astype(np.float32), np.full((4, 7, 5, 9), np.nan, np.float32)
+    wide[::2, 1:6:2, :, ::2] = z
+    last = layout.shaped(np.ascontiguousarray(z.transpose(0, 2, 3, 1)))
+    assert np.array_equal(plan(wide[::2, 1:6:2, :, ::2]), plan(z)) and np.array_equal(plan(last), plan(z)) and not np.array_equal(plan(z), before)
     for other in (x[0], x[..., None], x.transpose(1, 0, 2, 3)):
         with pytest.raises(ValueError, match="x must be float32"):
             plan(other)

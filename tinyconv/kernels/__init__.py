@@ -36,7 +36,7 @@ from .threads import get_num_threads, set_num_threads
 
 __all__ = [
     "ALGORITHMS", "adam_step", "adaptive_avg_pool2d", "adaptive_avg_pool2d_grad", "avg_pool2d", "avg_pool2d_grad",
-    "batch_norm_apply", "batch_norm_grad", "batch_norm_scales", "batch_norm_statistics", "batch_norm_train", "channel_sums", "channels_last",
+    "batch_norm_apply", "batch_norm_grad", "batch_norm_scales", "batch_norm_statistics", "batch_norm_train", "channel_sums",
     "clip", "clip_grad", "clip_grad_sums", "concat", "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "get_num_threads",
     "integer", "matmul", "max_pool2d", "max_pool2d_grad", "mode", "pick", "plan_conv2d", "set_num_threads", "sgd_step",
     "shuffle", "use",
@@ -364,20 +364,6 @@ def adam_step(ws, gs, ms, vs, lr, betas, t, eps, decay=0.0, keep=1.0):
     """
     _alike(ws=ws, gs=gs, ms=ms, vs=vs)
     _page("steps").adam(ws, gs, ms, vs, lr, betas, t, eps, decay, keep)
-
-
-def channels_last(x):
-    """x (N,C,H,W) of any dtype on channels-last memory: a view where it lies so already, else a copy, 8 bytes a number of float32 moved. See `layout`.
-
-    Errors: ValueError unless x has four axes, none of them empty.
-
-    >>> import numpy as np
-    >>> channels_last(np.zeros((2, 3, 4, 5), np.float32)).strides
-    (240, 4, 60, 12)
-    """
-    _four("x", x)
-    layout = _page("layout")
-    return layout.shaped(layout.nhwc(x))
 
 
 def concat(arrays):

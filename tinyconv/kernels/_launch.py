@@ -17,6 +17,7 @@ from ._jit import door, leading
 from ._mailbox import CLAIMED, claim, shared_out
 from ._memory import I64, address_of, call, swap  # noqa: F401  `threads` takes address_of from here
 
+
 def entry_of(context, builder, kinds):
     """A function entry(lo, hi, block) of this module that calls the kernel whose address and arguments of these types lie in the block -> it, and
     the block's type."""

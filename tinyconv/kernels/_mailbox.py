@@ -8,7 +8,7 @@ say, integers that several threads change and a function called by its address, 
 
 The pieces are dealt out evenly, neighbours to one thread, so that in a chain of jobs it finds its part of the arrays in its own cache. Who has done his
 own takes what is left of the others', who may be slower, or asleep. Each thread has lines of the cache of its own, for its ticket and for how many pieces it
-has done: as long as it does its own, no other processor has a part in it.
+has done: as long as it does its own, no other processor writes there.
 A thread that took a piece reads the job's other fields afterwards: the job cannot end before its last piece is done.
 Bound by: the time a changed cache line needs from one processor to the other, about 0.1 microseconds each way.
 """
@@ -16,13 +16,15 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
+from . import layout
 from ._jit import called, fast
 from ._memory import I64, address_of, call, cycles, place, read, swap, write
 from .workers import BUSY, SLEEPING
 
 LINE = 16                # integers that one thread alone writes: two cache lines, for processors fetch them in pairs
 MOST = 32                # pieces of a job, and threads
-# places in the mailbox: the job's, which the caller writes (FAILED: who does it); from (i + 1) * LINE on those of thread i, the caller being 0
+# places in the mailbox: the job's, written by its caller (FAILED: by the thread whose piece failed), with what `workers` says (THREADS that there are,
+# WANTED workers), who CLAIMED it and the address of `share`; then, from (i + 1) * LINE on, those of thread i, the caller being 0
 ENTRY, ARGUMENTS, TASKS, PIECES, DEALT, NUMBER, THREADS, WANTED, FAILED, CLAIMED, SHARE = range(11)
 TICKET, DONE, ASLEEP = range(3)
 
@@ -64,8 +66,11 @@ def work(box, me):
 
 @called
 def serve(box, me, patience):
-    """Worker `me` (the caller is 0): do pieces as long as there are jobs; after `patience` cycles without one, say so and return."""
+    """Worker `me` (the caller is 0): do pieces as long as there are jobs; after `patience` cycles without one, say so and return.
+
+    Only a ticket of its own calls it: who was late for a job does not help with it, and a job dealt out just as it falls asleep is done by others."""
     idle, mine = cycles(), (me + 1) * LINE
+    write(box, mine + ASLEEP, 0)                            # a bell may have rung when it was awake
     while True:
         if read(box, mine + TICKET) % 2**MOST:
             work(box, me)
@@ -137,7 +142,8 @@ def mailbox():
     """An empty mailbox, and the view of it that says which of the workers sleep: all.
 
     (Python reads a memoryview in a tenth of the time that it takes for an array.)"""
-    box = np.zeros((MOST + 1) * LINE, np.int64)
+    box = layout.room((MOST + 1) * LINE, np.int64)
+    box[:] = 0
     box[THREADS], box[SHARE] = 1, address_of(share, (box, 0, 0))
     box[2 * LINE + ASLEEP::LINE] = 1
     return box, memoryview(box)[2 * LINE + ASLEEP::LINE]

@@ -1,7 +1,7 @@
 """What numba's Python cannot say about memory: numbers that several threads change, addresses, a function called by its address.
 
 An update by `add` or `swap` is one instruction that no other processor comes between (atomic): of two threads that add 1, neither is lost. `read` and
-`write` are whole and in order: who reads what was written sees all that was written before it. `_mailbox` and `_standing` are made of these.
+`write` are whole: who reads what was written sees all that was written before it (but a thread's own next `read` may come before its `write` is seen). `_mailbox` and `_standing` are made of these.
 """
 from llvmlite import ir
 from numba import types, typeof

@@ -152,7 +152,8 @@ def starter(kernel, block, arguments, work):
         if pieces == 1:
             first = alone(block, x, memory)
         else:
-            first = SLEEPING if pool.box is None else shared(pool.box, block, x, memory, pieces)
+            box = pool.box
+            first = SLEEPING if box is None else shared(box, block, x, memory, pieces)
             if first == SLEEPING or first == BUSY:
                 first = pool.share(shared, block, x, memory, pieces)
         if first < 0 and first != REFUSED:

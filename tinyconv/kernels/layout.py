@@ -41,7 +41,8 @@ def of(x):
 
 
 def nhwc(x):
-    """(N,C,H,W) -> the same numbers as a C-contiguous (N,H,W,C) array: a view if x is channels-last, else a copy."""
+    """(N,C,H,W) -> the same numbers as a C-contiguous (N,H,W,C) array: a view if x is channels-last and may be
+    written to, else a copy."""
     x = x.transpose(0, 2, 3, 1)
     flags = x.flags
     if flags.c_contiguous and flags.writeable:
@@ -75,6 +76,15 @@ def writable(x):
 def shaped(y):
     """A C-contiguous (N,H,W,C) array as the (N,C,H,W) array it stands for (a view)."""
     return y.transpose(0, 3, 1, 2)
+
+
+def channels_last(x):
+    """x (N,C,H,W) on channels-last memory: `nhwc` with the axes as they were.
+
+    >>> channels_last(np.zeros((2, 3, 4, 5), np.float32)).strides
+    (240, 4, 60, 12)
+    """
+    return shaped(nhwc(x))
 
 
 def address(x):

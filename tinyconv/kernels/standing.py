@@ -72,6 +72,7 @@ def lying(x, shape, dtype):
 
 def codes(kernel, tasks, arguments, places, x_shape, shape, work, dtype, copied=None):
     """plan(x (N,C,H,W)) -> y (N,F,OH,OW) codes of `dtype` on channels-last memory, x 8-bit codes of that shape: an integer kernel standing ready.
+    Errors: ValueError for another shape, or codes of more than a byte.
 
     Arguments as `convolution`, x and y flat bytes (uint8) in the kernel; copied(x (N,H,W,C) uint8) -> what the kernel reads in its place, if it needs
     a copy of its own.
@@ -87,6 +88,8 @@ def codes(kernel, tasks, arguments, places, x_shape, shape, work, dtype, copied=
     room = n * oh * ow * f + LINE
 
     def plan(x):
+        if x.ndim != 4 or x.itemsize != 1:
+            raise ValueError(f"x must be codes of one byte of shape {x_shape}, not {x.dtype} of shape {x.shape}")
         if copied is not None:
             x = copied(lying(x, x_shape, x.dtype).transpose(0, 2, 3, 1).view(np.uint8))
         memory = empty(room, dtype)

@@ -53,7 +53,8 @@ class Pool:
     def share(self, call, *arguments):
         """call(mailbox, *arguments), which shares a job: again, when the workers that sleep have been rung, or those who share one may be done."""
         while True:
-            found = SLEEPING if self.box is None else call(self.box, *arguments)
+            box = self.box
+            found = SLEEPING if box is None else call(box, *arguments)
             if found == SLEEPING:
                 self.ready()
             elif found == BUSY:

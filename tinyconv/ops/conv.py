@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import kernels
 from ..formulas import conv2d_geometry, conv2d_macs
+from ..kernels import layout
 from .reduce import channel_sums
 from .table import Counts, register, size
 
@@ -20,8 +21,8 @@ def _shape(x, w, b=None, stride=1, padding=0, dilation=1, groups=1, algorithm="a
 
 def _conv2d(x, w, b=None, stride=1, padding=0, dilation=1, groups=1, algorithm="auto", low=None, high=None):
     rest = (stride, padding, dilation, groups, algorithm)                                 # kernels.conv2d checks all of it
-    if x.ndim == 4 and x.shape[1] > 1 and x.strides[1] != x.itemsize and fast_floats(x.dtype, w):
-        x = kernels.channels_last(x)                                                      # once, and not for each of the three products
+    if x.ndim == 4 and x.size and x.shape[1] > 1 and x.strides[1] != x.itemsize and fast_floats(x.dtype, w):
+        x = layout.channels_last(x)                                                       # once, and not for each of the three products
     y = kernels.conv2d(x, w, b, *rest, low, high)
     return y, (x, w, b is not None, rest, y if low is not None else None, low, high)
 
