@@ -79,6 +79,21 @@ def test_least_seconds_names_the_limit(monkeypatch):
 
 
 @pytest.mark.small
+def test_the_tile_alone(one_thread):
+    """Every task's sums are `times` products of a and b, exactly; the share is measured and lies below what no tile exceeds."""
+    from tinyconv.kernels.machine_kernels import PANELS, ROWS, TERMS, WIDE, tiles
+    from tinyconv.kernels.tile import NR
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(-3, 4, (ROWS, TERMS)).astype(np.float32), rng.integers(-3, 4, (PANELS, TERMS, NR)).astype(np.float32)
+    sums = np.full(3 * ROWS * WIDE * LANES, np.nan, np.float32)
+    tiles(0, 2, a.reshape(-1), b.reshape(-1), sums, np.arange(ROWS) * TERMS, np.zeros(TERMS, np.float32), 3)
+    product = 3 * np.einsum("rk,pkj->rpj", a, b).reshape(ROWS, -1)
+    assert np.array_equal(sums.reshape(3, ROWS, -1)[:2], [product, product]) and np.isnan(sums[2 * product.size:]).all()
+    if COMPILED:
+        assert 0.1 < machine.tile_share(0.05) < 1.3
+
+
+@pytest.mark.small
 def test_bad_sizes_are_refused():
     """A negative number of bytes is named."""
     with pytest.raises(ValueError, match="nbytes must be at least 0, not -1"):

@@ -1,8 +1,10 @@
-"""The three kernels that `machine` measures, each bound by one limit and nothing else.
+"""The kernels that `machine` measures, the first three each bound by one limit and nothing else.
 
     multiply_adds      y = x + steps · 0.5         2 · SUMS · LANES · steps FLOP a task, in registers alone: bound by FMA
     copies             y = x                       8 bytes a number, of any size of array: bound by the cache it lies in, or by memory
     nothing                                        no work: bound by the launch
+    tiles              sums = times · A B          the register tile of all products, 2 · ROWS · WIDE · LANES · TERMS · times FLOP a task, on numbers of the
+                                                   first cache: bound by how many instructions begin in a cycle, 1.4 for each multiply-add
 
 They are made of the same vectors (`simd`) and run on the same threads (`threads`) as all other kernels.
 """
@@ -10,7 +12,10 @@ import numpy as np
 
 from ._jit import fast
 from .simd import LANES, fma, load, splat, store
+from .tile import MR, NR, NV, PAIR, keep, multiply_panels, zeros
 
+ROWS, PANELS = (PAIR, 2) if PAIR else (MR, 1)
+WIDE, TERMS = PANELS * NV, 64           # vectors of a row of the tile; terms of a sum: B fills half of the first cache, as in `gemm_kernel`
 SUMS = 12               # running sums: more than the multipliers take at once (2, each 4 cycles deep), fewer than the registers
 
 
@@ -42,3 +47,14 @@ def copies(lo, hi, x, y, times):
 @fast
 def nothing(lo, hi):
     """A job that is done as soon as it is taken."""
+
+
+@fast
+def tiles(lo, hi, a, b, sums, rows, zero, times):
+    """Tasks: one a thread. sums[task] (ROWS, WIDE·LANES) = times · A B; a: ROWS rows of TERMS numbers, row i from rows[i] on, b: PANELS of TERMS rows of
+    NR; zero: TERMS of them."""
+    for task in range(lo, hi):
+        acc = zeros(ROWS, WIDE)
+        for _ in range(times):
+            acc = multiply_panels(acc, ROWS, PANELS, NV, NV, a, rows, 0, 1, zero, 0, b, 0, TERMS * NR, TERMS, 0)
+        keep(acc, ROWS, WIDE, sums, task * ROWS * WIDE * LANES, WIDE * LANES)
