@@ -22,13 +22,13 @@ from layers import GROUPS, forward, layers
 from layers import options as layer_options
 
 KERNELS = Path(__file__).parent.parent / "tinyconv" / "kernels"
-ELSEWHERE = "gemm"              # a page of products, which no layer of the list calls
+ELSEWHERE = "gemm", "layout"    # pages of products, and of x on other memory, which no layer of the list calls
 
 
 def by_trial():
     """(page, constant, value as it is written, what is said of it) of every constant that says so."""
     pattern = re.compile(r"^([A-Z_]+) = (.+?)\s+# (.*by trial.*)$", re.MULTILINE)
-    return [(page.stem, *found) for page in sorted(KERNELS.glob("*.py")) if page.stem != ELSEWHERE
+    return [(page.stem, *found) for page in sorted(KERNELS.glob("*.py")) if page.stem not in ELSEWHERE
             for found in pattern.findall(page.read_text(encoding="utf-8"))]
 
 

@@ -15,8 +15,8 @@ layers     For every layer, on the algorithm selected, the least time and the sh
                edges     the part of the register tiles that is edge (counted), at the speed of the peak
                size      time less what an image takes at an eightfold batch: paid once a call within the kernel
                kernel    what these leave unexplained: the loop itself, its loads, stores and waiting
-matmul     1024 x 1024 x 1024 against the peak, measured in turns with it as for the layers, and beside it what the register tile alone reaches (what
-           binds it); MobileNetV2's pointwise shapes against np.matmul, which has a process of its own.
+matmul     1024 x 1024 x 1024 against the peak, measured in turns with it as for the layers, and beside it what the register tile alone reaches, of which
+           the whole falls short by what has to be fetched; MobileNetV2's pointwise shapes against np.matmul, which has a process of its own.
 doubling   One dimension doubled under one algorithm: time / time before, where that is at least 100 microseconds. Beside it the same ratio of a
            plain copy of as many bytes: where that leaves a cache it grows by more than 2 itself.
 """

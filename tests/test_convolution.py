@@ -104,6 +104,18 @@ def test_small_integers_are_exact(name, algorithm):
                 assert np.array_equal(compute(direction, name, *arrays, algorithm), expected(name, True)[direction]), direction
 
 
+@pytest.mark.small
+def test_a_panel_and_a_trio():
+    """On one thread, which does all panels, three with a narrow last one give the same small integers, bit for bit."""
+    before, name = kernels.get_num_threads(), "pointwise 20 to 75"
+    kernels.set_num_threads(1)
+    try:
+        arrays = [a.astype(np.float32) for a in data(name, integers=True)]
+        assert np.array_equal(compute("forward", name, *arrays, "pointwise"), expected(name, True)["forward"])
+    finally:
+        kernels.set_num_threads(before)
+
+
 @pytest.fixture
 def pages_of_17_channels(monkeypatch):
     """Seventeen channels count as a page of memory: such pixels are taken in smaller tiles."""

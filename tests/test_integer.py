@@ -209,6 +209,9 @@ def test_prepared_once_runs_often():
         integer.run_conv(prepared, x.astype(np.int8))
     with pytest.raises(ValueError, match="x must be uint8 of shape"):
         integer.run_conv(prepared, x[:, :, :3])
+    for bad in (x.astype(np.float32), x[0]):
+        with pytest.raises(ValueError, match="x must be codes of one byte"):
+            prepared.plan(bad)
 
 
 def test_linear_layer_equals_the_oracle():

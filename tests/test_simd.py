@@ -104,6 +104,19 @@ def test_what_is_asked_for():
 
 
 @pytest.mark.small
+def test_which_panels_go_together():
+    """Two and two; but of three, the last of which is narrow, the first by itself, so that a trio is left. Without registers for two, one by one."""
+    NR, at_once = tile.NR, getattr(tile.at_once, "py_func", tile.at_once)
+    for filters, wanted in ((NR, [1]), (NR + LANES, [2]), (2 * NR, [2]), (2 * NR + LANES, [1, 2]), (2 * NR + 1, [1, 2]), (2 * NR + LANES + 1, [2, 1]),
+                            (3 * NR, [2, 1]), (4 * NR + 1, [2, 1, 2]), (3 * NR + 1, [2, 2])):
+        p, last, found = 0, -(-filters // NR), []
+        while p < last:
+            found.append(at_once(p, last, filters - p * NR))
+            p += found[-1]
+        assert found == (wanted if tile.PAIR else [1] * last), filters
+
+
+@pytest.mark.small
 @pytest.mark.parametrize("n", [1, LANES, LANES + 1, 2 * LANES])
 @pytest.mark.parametrize("residual", [0, 1])
 @pytest.mark.parametrize("hop", [1, 2])

@@ -119,8 +119,9 @@ def _moments(jobs):
 def tile_share(seconds=SECONDS):
     """The part of the peak that the register tile reaches on numbers of the first cache, measured in turns with it for so many seconds.
 
-    No product of whole matrices comes nearer to the peak. A tile issues 1.4 instructions for each multiply-add and the peak's loop one; a processor
-    that runs another program on the other half of its core issues half as many, and the peak hardly suffers.
+    A product of whole matrices, which has to bring its numbers there, too, comes no nearer to the peak. For ROWS · WIDE multiply-adds a tile has WIDE +
+    ROWS loads, the peak's loop none: the share falls where another program runs on the other half of a core and takes every second cycle in which
+    instructions begin.
     """
     count, times = threads.get_num_threads(), STEPS // 500
     a, b, sums = (layout.room(size) for size in (ROWS * (TERMS + LANES), PANELS * TERMS * NR, count * ROWS * WIDE * LANES))

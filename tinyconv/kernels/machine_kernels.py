@@ -4,7 +4,8 @@
     copies             y = x                       8 bytes a number, of any size of array: bound by the cache it lies in, or by memory
     nothing                                        no work: bound by the launch
     tiles              sums = times · A B          the register tile of all products, 2 · ROWS · WIDE · LANES · TERMS · times FLOP a task, on numbers of the
-                                                   first cache: bound by how many instructions begin in a cycle, 1.4 for each multiply-add
+                                                   first cache: bound by FMA; where instructions begin in fewer cycles, for another program has the
+                                                   core's other half, by its WIDE + ROWS loads beside ROWS · WIDE multiply-adds
 
 They are made of the same vectors (`simd`) and run on the same threads (`threads`) as all other kernels.
 """
