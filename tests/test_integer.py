@@ -209,6 +209,15 @@ def test_prepared_once_runs_often():
         integer.run_conv(prepared, x.astype(np.int8))
     with pytest.raises(ValueError, match="x must be uint8 of shape"):
         integer.run_conv(prepared, x[:, :, :3])
+
+
+@pytest.mark.small
+@pytest.mark.skipif(tc.kernels.mode() == "plain", reason="the loops have no plan")
+def test_a_plan_refuses_what_is_not_codes():
+    """The launch itself looks at type and axes: a plan called without run_conv reads no memory that is not there."""
+    w = random_codes(np.random.default_rng(0), np.int8, (4, 2, 3, 3))
+    prepared = integer.prepare_conv((1, 2, 4, 4), np.uint8, 0.1, 9, w, 0.1, 0, 3.0, 1, padding=1)
+    x = np.zeros((1, 2, 4, 4), np.uint8)
     for bad in (x.astype(np.float32), x[0]):
         with pytest.raises(ValueError, match="x must be codes of one byte"):
             prepared.plan(bad)
