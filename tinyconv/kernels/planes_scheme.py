@@ -16,7 +16,8 @@ from .layout import PAGE
 from .planes_kernel import build
 from .simd import LANES, REGISTERS
 
-WIDTHS = (8, 7, 4, 2) if REGISTERS == 32 else (4, 2)            # outputs of a row in one tile
+WIDTHS = 8, 7, 4, 2                                             # outputs of a row in one tile: 16 registers hold 8 sums, the weights of a row of taps, a pixel
+NARROW = 4, 2                                                   # the same for 16 registers and the gradient in the weights, whose sums are those of all taps
 LINE = 8                                                        # integers of a cache line
 PLANE = 4 if REGISTERS == 32 else 2                             # a square plane of so many rows of outputs is one tile
 LARGE = 16                                                      # a plane of so many rows and more is tiled by squares, if whole ones cover it (by trial)
@@ -42,7 +43,7 @@ def tile_of(rows, columns, step, height, width, c=LANES, line=False):
     >>> tile_of([-1, 0, 1], [-1, 0, 1], (1, 1), 2, 2), tile_of([0, 3], [0, 3], (1, 1), 2, 2)
     ((3, 1, 2, 2), (1, 1, 1, 2))
     """
-    cols, K = min(WIDTHS, key=lambda cols: (-(-width // cols) * cols, -cols)), len(rows)
+    cols, K = min(NARROW if line and REGISTERS == 16 else WIDTHS, key=lambda cols: (-(-width // cols) * cols, -cols)), len(rows)
     covered = REGISTERS == 32 and K == 3 and step == (1, 1) and height >= LARGE and height % 4 == width % 4 == 0
     apart = c >= PAGES
     cols = 4 if covered and apart else cols
@@ -55,7 +56,9 @@ def tile_of(rows, columns, step, height, width, c=LANES, line=False):
         return K, step[0], height, width
     if covered and not apart:
         return K, 1, 4, 4
-    return K, step[0], 2 if (K == 3 or step[0] == 1) and height > 1 and REGISTERS == 32 else 1, cols
+    if REGISTERS == 16:
+        return (K, step[0], 2, 4) if K == 3 and height % 2 == width % 4 == 0 else (K, step[0], 1, cols)
+    return K, step[0], 2 if (K == 3 or step[0] == 1) and height > 1 else 1, cols
 
 
 def kinds(size, count, tile, step, offsets, K, S):
