@@ -60,6 +60,28 @@ def place_at(b, where, to, i):
     return b.load(b.gep(where, [b.add(to, I64(i))]))
 
 
+def emit_row(b, where, to, at, edge, wide):
+    """place(column) of a row of pixels whose places begin at where[to + at]: evenly spaced between the outer columns, `edge` on either side.
+
+    For these, two loads and a few additions, since a processor adds 1, 2, 4 or 8 times a register to the address of what it loads.
+    """
+    first, second = (place_at(b, where, to, at + edge + i) for i in (0, 1))
+    apart, odd = b.sub(second, first), {}
+
+    def place(column):
+        if not edge <= column < wide - edge:
+            return place_at(b, where, to, at + column)
+        q, i = divmod(column - edge, 8)
+        start = b.add(first, b.shl(apart, I64(3))) if q else first
+        if i == 0:
+            return start
+        shift = (i & -i).bit_length() - 1
+        if i >> shift not in odd:
+            odd[i >> shift] = b.mul(apart, I64(i >> shift))
+        return b.add(start, b.shl(odd[i >> shift], I64(shift)))
+    return place
+
+
 def emit_pixel(builder, place, c0, mask):
     """The lanes of the mask (all, for None) of the pixel at that address, from channel c0 on."""
     start = builder.inttoptr(place, F32.as_pointer())
@@ -72,8 +94,8 @@ def lanes(b, WHOLE, n):
 
 
 @instructions(strip.window)
-def _window(context, acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, where, to, x, c0, w, at, WHOLE, n):
-    rows, cols, k, step, top, bottom, left, right = (t.literal_value for t in (ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT))
+def _window(context, acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, where, to, x, c0, w, at, EVEN, WHOLE, n):
+    rows, cols, k, step, top, bottom, left, right, even = (t.literal_value for t in (ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, EVEN))
     index, wide = types.intp, (cols - 1) * step + k
     # pixel, sum, weight; every k-th pixel of a row first: neighbours change the same sums, which would wait for themselves
     terms = [(a * wide + b, r * cols + j, (a - r * step) * k + b - j * step)
@@ -82,16 +104,19 @@ def _window(context, acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, where, to,
 
     def emit(context, b, s, v):
         pwhere, pw = (pointer(context, b, s.args[i], v[i]) for i in (9, 13))
-        to, c0, at, mask = v[10], v[12], v[14], lanes(b, WHOLE, v[16])
-        sums, pixels, weights = cgutils.unpack_tuple(b, v[0]), {}, {}
+        to, c0, at, mask = v[10], v[12], v[14], lanes(b, WHOLE, v[17])
+        sums, pixels, weights, places = cgutils.unpack_tuple(b, v[0]), {}, {}, {}
         for q, i, t in terms:
             if q not in pixels:
-                pixels[q] = emit_pixel(b, place_at(b, pwhere, to, q), c0, mask)
+                row, column = divmod(q, wide)
+                if even and row not in places:
+                    places[row] = emit_row(b, pwhere, to, row * wide, k // 2, wide)
+                pixels[q] = emit_pixel(b, places[row](column) if even else place_at(b, pwhere, to, q), c0, mask)
             if t not in weights:                                                                   # not before it is needed: few registers are left
                 weights[t] = emit_load(b, pw, b.add(at, I64(t * LANES)))
             sums[i] = emit_fma(b, pixels[q], weights[t], sums[i])
         return context.make_tuple(b, s.return_type, sums)
-    return acc(acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, where, index, x, index, w, index, WHOLE, index), emit
+    return acc(acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, where, index, x, index, w, index, EVEN, WHOLE, index), emit
 
 
 @instructions(strip.finish_strip)

@@ -42,7 +42,7 @@ def lay_out(w, window, taps, rows, bias, packed):
 
 
 @lru_cache(maxsize=None)
-def build(K, S, ROWS, COLS, TOP, BOTTOM, LEFT, RIGHT, WHOLE):
+def build(K, S, ROWS, COLS, TOP, BOTTOM, LEFT, RIGHT, WHOLE, EVEN, SINGLE):
     """The two kernels for K x K taps together at stride S and tiles of ROWS x COLS outputs, of whose pixels those of rows TOP … BOTTOM-1 and
     columns LEFT … RIGHT-1 may lie in the picture; WHOLE for at least LANES channels. Compiled on first use."""
     COUNT, SEEN, LINE = ROWS * COLS, ((ROWS - 1) * S + K) * ((COLS - 1) * S + K), K * ((COLS - 1) * S + K)
@@ -54,28 +54,33 @@ def build(K, S, ROWS, COLS, TOP, BOTTOM, LEFT, RIGHT, WHOLE):
         a tile's pixels and outputs, a row for each piece: those of the `inner` kind, which has no padding, are worked out once and moved from tile
         to tile. Several images are taken together where one tile is the whole plane: then no pixel of the window is padding, either."""
         bands, across, bias = kinds_h.size, kinds_w.size, blocks * K * K * LANES
-        units = (n + together - 1) // together * bands * across
+        units, parts = (n + together - 1) // together * bands * across, blocks if K == 1 else 1
         for piece in range(lo, hi):
-            where, known, x0, y0 = notes[piece], -1, 0, 0
-            for unit in range(piece * units // pieces, (piece + 1) * units // pieces):
-                image, band, tile = unit // (bands * across) * together, unit // across % bands, unit % across
+            where, known, x0, y0, first = notes[piece], -1, 0, 0, piece * units // pieces
+            image, band, tile = first // (bands * across) * together, first // across % bands, first % across
+            for _ in range(first, (piece + 1) * units // pieces):
                 kind = kinds_h[band] + kinds_w[tile]
                 at_x = ((image * h + band * ROWS * step_h + first_h) * wide + tile * COLS * step_w + first_w) * c
                 at_y = ((image * out_h + a + band * ROWS * out_step_h) * out_w + b + tile * COLS * out_step_w) * c
                 if kind != inner or known != inner:
                     known, x0, y0 = kind, at_x, at_y
                     outputs(where, 0, COUNT, y, places, kind * COUNT, at_y)
-                    for t in range(blocks):
+                    for t in range(parts):
                         pixels(where, COUNT + t * SEEN, SEEN, x, tables, (kind * blocks + t) * SEEN, at_x, zero)
-                for first in range(0, c, LANES):
-                    c0 = min(first, c - LANES) if WHOLE else first            # the last vector begins a little earlier
-                    at = first * (blocks * K * K + 1)
-                    for i in range(min(n - image, together)):
+                for v in range(0, c, LANES):
+                    c0 = min(v, c - LANES) if WHOLE else v                     # the last vector begins a little earlier
+                    at = v * (blocks * K * K + 1)
+                    for i in range(min(n - image, together) if SINGLE else 1):
                         acc = start(COUNT, w, at + bias)
-                        for t in range(blocks):
+                        for t in range(parts):
                             acc = window(acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, where, COUNT + t * SEEN, x, i * h * wide * c + at_x - x0 + c0,
-                                         w, at + t * K * K * LANES, WHOLE, c - c0)
+                                         w, at + t * K * K * LANES, EVEN, WHOLE, c - c0)
                         finish_strip(acc, where, 0, y, i * out_h * out_w * c + at_y - y0 + c0, low, high, WHOLE, c - c0)
+                tile += 1                                                      # counted on: divisions take longer than a tile of few channels
+                if tile == across:
+                    tile, band = 0, band + 1
+                    if band == bands:
+                        band, image = 0, image + together
 
     @unrolled
     def weight_grad(lo, hi, x, dy, slabs, zero, notes, tables, places, kinds_h, kinds_w, blocks, pieces, n, c, h, wide, first_h, first_w, step_h,

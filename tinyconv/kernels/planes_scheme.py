@@ -95,6 +95,8 @@ class Tables:
         self.single = K > 1 and not line and grid[0] == grid[1] <= PLANE
         seen = [np.flatnonzero(a.any(axis=(0, 1))) if self.single else np.arange(a.shape[-1]) for a in (inside_h, inside_w)]
         bounds = [end for s in seen for end in ((int(s[0]), int(s[-1]) + 1) if len(s) else (0, 0))]
-        self.kernels = build(*self.tile, *bounds, int(c >= LANES))
+        between = inside_w[..., K // 2:inside_w.shape[-1] - K // 2]
+        self.even = REGISTERS == 16 and K > 1 and not line and not self.single and bool(between.all())
+        self.kernels = build(*self.tile, *bounds, int(c >= LANES), int(self.even), int(self.single))
         self.first = rows[0], columns[0]
         self.notes = -(-(ROWS * COLS + self.blocks * inside.shape[-1] * inside.shape[-2]) // LINE) * LINE + PAGE // 8           # places of a tile, in whole lines

@@ -40,15 +40,19 @@ def pixel(x, place, c0, n):
     return np.zeros(LANES, np.float32) if place < 0 else load_n(x, place + c0, n)
 
 
-def window(acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, where, to, x, c0, w, at, WHOLE, n):
+def window(acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, where, to, x, c0, w, at, EVEN, WHOLE, n):
     """acc[r·COLS + j] += Σ_{u,v} pixel(r·S + u, j·S + v) · w[at + (u·K + v)·LANES …]; where[to …]: the pixels, row by row, (COLS-1)·S + K wide.
 
-    Pixels outside rows TOP … BOTTOM-1 and columns LEFT … RIGHT-1 are left out: the caller knows that they are padding.
+    Pixels outside rows TOP … BOTTOM-1 and columns LEFT … RIGHT-1 are left out: the caller knows that they are padding. EVEN promises that between the
+    K//2 outer columns on either side places are evenly spaced, or a row is all padding: the first two are read.
     """
-    out, wide = list(acc), (COLS - 1) * S + K
+    out, wide, edge = list(acc), (COLS - 1) * S + K, K // 2
     for a in range(TOP, BOTTOM):
         for b in range(LEFT, RIGHT):
-            numbers = pixel(x, where[to + a * wide + b], c0, n)
+            place, start = where[to + a * wide + b], to + a * wide + edge
+            if EVEN and edge <= b < wide - edge:
+                place = where[start] + (b - edge) * (where[start + 1] - where[start])
+            numbers = pixel(x, place, c0, n)
             for r in range(ROWS):
                 for j in range(COLS):
                     u, v = a - r * S, b - j * S
