@@ -22,7 +22,7 @@ UNITS = 8               # for a thread, of which it takes one after the other (b
 STREAM = 18             # what a panel of transformed filters costs a block on its way from memory, in tiles multiplied with it (by trial)
 DATA = 1.0              # what transforming the data of a block costs, in panels of a tile (four tiles of six, a tenth of a pair each) (by trial)
 # register tiles: rows, panels, cost: instructions of a step of k, (vectors + rows + vectors·rows) for each multiply-add
-TILES = tuple((rows, panels, 1 + 1 / rows + 1 / (panels * tile.NV)) for rows, panels in (((tile.PAIR, 2), (8, 1)) if tile.PAIR else ((4, 1),)))
+TILES = tuple((rows, panels, 1 + 1 / rows + 1 / (panels * tile.NV)) for rows, panels in (((tile.PAIR, 2), (8, 1)) if tile.PAIR else ((6, 1), (4, 1))))
 ROUND = 2**23           # bytes of transformed filters at a time, where they are not kept: they stay in the last cache until they are used
 
 
