@@ -79,20 +79,36 @@ def emit_fetch(builder, p, at):
     builder.call(builder.module.declare_intrinsic("llvm.prefetch", [place.type], kind), [place, I32(0), I32(2), I32(1)])     # to read, second cache, data
 
 
+def emit_signs(builder, n, first=0):
+    """Numbers that are negative in the lanes whose number, first + lane, is below n."""
+    kind, zero, most = ir.VectorType(I32, LANES), I64(0), I64(first + LANES)
+    n = builder.select(builder.icmp_signed("<", n, zero), zero, builder.select(builder.icmp_signed("<", n, most), n, most))     # 32 bits hold it
+    return builder.sub(ir.Constant(kind, [first + i for i in range(LANES)]), emit_splat(builder, builder.trunc(n, I32), kind))
+
+
 def emit_mask(builder, n, first=0):
     """The lanes whose number, first + lane, is below n."""
-    kind = ir.VectorType(I64, LANES)
-    return builder.icmp_signed("<", ir.Constant(kind, [first + i for i in range(LANES)]), emit_splat(builder, n, kind))
+    return _chosen(builder, emit_signs(builder, n, first))
+
+
+# Masks that are used in other blocks of code than they are made in: with 16 lanes they have registers of their own; with fewer a mask is the signs of
+# a vector, which would be packed into bits behind the one block and unpacked in the other
+emit_kept_mask = emit_mask if LANES == 16 else emit_signs
+
+
+def _chosen(builder, mask):
+    """Signs as a mask; a mask as it is."""
+    return builder.icmp_signed("<", mask, ir.Constant(mask.type, [0] * LANES)) if mask.type.element == I32 else mask
 
 
 def emit_masked_load(builder, p, at, mask):
-    """The lanes of the mask from p[at]; 0 in the others."""
-    return emit_call(builder, f"llvm.masked.load.{SUFFIX}.p0", VECTOR, [builder.gep(p, [at]), I32(4), mask, ZERO])
+    """The lanes of the mask (or of negative signs) from p[at]; 0 in the others."""
+    return emit_call(builder, f"llvm.masked.load.{SUFFIX}.p0", VECTOR, [builder.gep(p, [at]), I32(4), _chosen(builder, mask), ZERO])
 
 
 def emit_masked_store(builder, p, at, mask, v):
-    """The lanes of the mask to p[at]."""
-    emit_call(builder, f"llvm.masked.store.{SUFFIX}.p0", ir.VoidType(), [v, builder.gep(p, [at]), I32(4), mask])
+    """The lanes of the mask (or of negative signs) to p[at]."""
+    emit_call(builder, f"llvm.masked.store.{SUFFIX}.p0", ir.VoidType(), [v, builder.gep(p, [at]), I32(4), _chosen(builder, mask)])
 
 
 def emit_fma(builder, a, b, c):

@@ -7,7 +7,7 @@ from numba.core import cgutils
 
 from . import tile
 from ._instructions import instructions
-from ._lower import I64, VECTOR, emit_fetch, emit_fma, emit_load, emit_mask, emit_masked_load, emit_splat, pointer
+from ._lower import I64, VECTOR, emit_fetch, emit_fma, emit_load, emit_kept_mask, emit_masked_load, emit_splat, pointer
 from .simd import LANES
 
 STEPS = 4               # of k between two jumps back
@@ -91,7 +91,7 @@ def _outer(context, acc, MR, NV, A, a, pitch_a, B, b, pitch_b, n, count):
         slots = [cgutils.alloca_once(builder, VECTOR) for _ in range(mr * nv)]
         for slot, value in zip(slots, cgutils.unpack_tuple(builder, v[0])):
             builder.store(value, slot)
-        masks = [emit_mask(builder, v[9], LANES * j) for j in range(nv)]
+        masks = [emit_kept_mask(builder, v[9], LANES * j) for j in range(nv)]
         with cgutils.for_range(builder, v[10]) as loop:
             row, at = builder.gep(first, [builder.mul(loop.index, v[5])]), builder.mul(loop.index, v[8])
             columns = [emit_masked_load(builder, second, builder.add(at, I64(LANES * j)), masks[j]) for j in range(nv)]

@@ -8,7 +8,7 @@ from numba.core import cgutils
 
 from . import strip
 from ._instructions import instructions
-from ._lower import (F32, I64, emit_clip, emit_fma, emit_load, emit_mask, emit_masked_load, emit_masked_store, emit_open, emit_splat, emit_store,
+from ._lower import (F32, I64, emit_clip, emit_fma, emit_load, emit_kept_mask, emit_masked_load, emit_masked_store, emit_open, emit_splat, emit_store,
                      pointer, vector)
 from .simd import LANES
 
@@ -90,7 +90,7 @@ def emit_pixel(builder, place, c0, mask):
 
 def lanes(b, WHOLE, n):
     """The mask of the first n lanes; None where the kernel was built for whole vectors."""
-    return None if WHOLE.literal_value else emit_mask(b, n)
+    return None if WHOLE.literal_value else emit_kept_mask(b, n)
 
 
 @instructions(strip.window)

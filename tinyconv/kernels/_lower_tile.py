@@ -6,7 +6,7 @@ from numba.core import cgutils
 
 from . import tile
 from ._instructions import instructions
-from ._lower import I64, ZERO, emit_clip, emit_load, emit_mask, emit_masked_load, emit_masked_store, emit_open, emit_splat, emit_store, pointer, vector
+from ._lower import I64, ZERO, emit_clip, emit_load, emit_kept_mask, emit_masked_load, emit_masked_store, emit_open, emit_splat, emit_store, pointer, vector
 from .simd import LANES
 
 
@@ -87,8 +87,8 @@ def _finish(context, acc, MR, NV, C, places, q, column, n, bias, at, R, residual
                             with clipped:
                                 rows(None)
                     with part:
-                        rows([emit_mask(builder, n, LANES * j) for j in range(nv)])
+                        rows([emit_kept_mask(builder, n, LANES * j) for j in range(nv)])
             with added:
-                rows([emit_mask(builder, n, LANES * j) for j in range(nv)], True)
+                rows([emit_kept_mask(builder, n, LANES * j) for j in range(nv)], True)
         return context.get_dummy_value()
     return signature, emit
