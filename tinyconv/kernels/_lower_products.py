@@ -11,10 +11,12 @@ from ._lower import I64, VECTOR, emit_fetch, emit_fma, emit_load, emit_kept_mask
 from .simd import LANES
 
 STEPS = 4               # of k between two jumps back
+LINE = 16               # numbers of a cache line
 
 
-def multiply_rows(builder, acc, mr, pA, pI, q, hop, pZ, first, panels, K, ahead):
-    """The loop of `multiply_panels` over panels (address, vectors) -> the sums; with every step a row from `ahead` on is asked for, if there is one."""
+def multiply_rows(builder, acc, mr, pA, pI, q, hop, pZ, first, panels, K, ahead, here=None):
+    """The loop of `multiply_panels` over panels (address, vectors) -> the sums; with every step a row from `ahead` on is asked for, if there is one.
+    here: where nothing is asked for, in a loop of its own."""
     slots = [cgutils.alloca_once(builder, VECTOR) for _ in acc]
     for slot, value in zip(slots, acc):
         builder.store(value, slot)
@@ -24,9 +26,9 @@ def multiply_rows(builder, acc, mr, pA, pI, q, hop, pZ, first, panels, K, ahead)
         inside = builder.gep(pA, [builder.add(at, first)])
         starts.append(builder.select(builder.icmp_signed("<", at, I64(0)), pZ, inside))
 
-    def step(k):
+    def step(k, asking):
         columns = [emit_load(builder, panel, builder.add(builder.mul(k, I64(nv * LANES)), I64(LANES * j))) for panel, nv in panels for j in range(nv)]
-        for j in range(0 if ahead is None else panels[0][1]):
+        for j in range(0, panels[0][1] if asking else 0, LINE // LANES):
             emit_fetch(builder, ahead, builder.add(builder.mul(k, I64(panels[0][1] * LANES)), I64(LANES * j)))
         for i, start in enumerate(starts):
             a = emit_splat(builder, builder.load(builder.gep(start, [k])))
@@ -35,11 +37,22 @@ def multiply_rows(builder, acc, mr, pA, pI, q, hop, pZ, first, panels, K, ahead)
                 builder.store(emit_fma(builder, a, column, builder.load(slot)), slot)
 
     together = builder.sdiv(K, I64(STEPS))
-    with cgutils.for_range(builder, together) as loop:
-        for u in range(STEPS):
-            step(builder.add(builder.mul(loop.index, I64(STEPS)), I64(u)))
+
+    def loops(asking):
+        with cgutils.for_range(builder, together) as loop:
+            for u in range(STEPS):
+                step(builder.add(builder.mul(loop.index, I64(STEPS)), I64(u)), asking)
+
+    if here is None:
+        loops(ahead is not None)
+    else:
+        with builder.if_else(builder.icmp_unsigned("==", ahead, here)) as (quiet, asking):
+            with quiet:
+                loops(False)
+            with asking:
+                loops(True)
     with cgutils.for_range(builder, builder.srem(K, I64(STEPS))) as loop:
-        step(builder.add(builder.mul(together, I64(STEPS)), loop.index))
+        step(builder.add(builder.mul(together, I64(STEPS)), loop.index), False)
     return [builder.load(slot) for slot in slots]
 
 
@@ -52,8 +65,10 @@ def _multiply_panels(context, acc, MR, PANELS, NV, LAST, A, rows, q, hop, zero, 
     def emit(c, builder, s, v):
         pA, pI, pZ, pB = (pointer(c, builder, s.args[i], v[i]) for i in (5, 6, 9, 11))
         panels = [(builder.gep(pB, [builder.add(v[12], builder.mul(v[13], I64(p)))]), width) for p, width in enumerate(widths)]
-        sums = multiply_rows(builder, cgutils.unpack_tuple(builder, v[0]), MR.literal_value, pA, pI, v[7], v[8], pZ, v[10], panels, v[14],
-                             builder.gep(pB, [v[15]]) if widths == [tile.NV, tile.NV] else None)
+        alone = not tile.PAIR and widths == [tile.NV] and not isinstance(ahead, types.IntegerLiteral)
+        asked = builder.gep(pB, [v[15]]) if alone or widths == [tile.NV, tile.NV] else None
+        sums = multiply_rows(builder, cgutils.unpack_tuple(builder, v[0]), MR.literal_value, pA, pI, v[7], v[8], pZ, v[10], panels, v[14], asked,
+                             panels[0][0] if alone else None)
         return c.make_tuple(builder, s.return_type, sums)
     return signature, emit
 

@@ -59,22 +59,38 @@ def _finish(context, acc, MR, NV, C, places, q, column, n, bias, at, R, residual
         low, high = emit_splat(builder, v[12]), emit_splat(builder, v[13])
         sums = cgutils.unpack_tuple(builder, v[0])
 
-        def rows(masks, more=False, clip=True):
-            """Every row that has a place: bias (and the residual) added, clipped if so said, the lanes of the masks stored."""
+        def rows(masks, more=False, clip=True, there=False):
+            """Every row that has a place (all, if they are known to be there): bias (and the residual) added, clipped if so said, the lanes of the masks stored."""
             offsets = [emit_masked_load(builder, pbias, builder.add(at, I64(LANES * j)), masks[j]) if masks else
                        emit_load(builder, pbias, builder.add(at, I64(LANES * j))) for j in range(nv)]
+
+            def put(i, place):
+                for j in range(nv):
+                    to = builder.add(builder.add(place, column), I64(LANES * j))
+                    y = builder.fadd(sums[i * nv + j], offsets[j])
+                    y = builder.fadd(y, emit_masked_load(builder, pR, to, masks[j])) if more else y
+                    y = emit_clip(builder, y, low, high) if clip else y
+                    if masks:
+                        emit_masked_store(builder, pC, to, masks[j], y)
+                    else:
+                        emit_store(builder, pC, to, y)
+
             for i in range(mr):
                 place = builder.load(builder.gep(pplaces, [builder.add(q, I64(i))]))
+                if there:
+                    put(i, place)
+                    continue
                 with builder.if_then(builder.icmp_signed(">=", place, I64(0)), likely=True):
-                    for j in range(nv):
-                        to = builder.add(builder.add(place, column), I64(LANES * j))
-                        y = builder.fadd(sums[i * nv + j], offsets[j])
-                        y = builder.fadd(y, emit_masked_load(builder, pR, to, masks[j])) if more else y
-                        y = emit_clip(builder, y, low, high) if clip else y
-                        if masks:
-                            emit_masked_store(builder, pC, to, masks[j], y)
-                        else:
-                            emit_store(builder, pC, to, y)
+                    put(i, place)
+
+        def free_rows():
+            """The same without clipping; where the last row is there, all are."""
+            last = builder.load(builder.gep(pplaces, [builder.add(q, I64(mr - 1))]))
+            with builder.if_else(builder.icmp_signed(">=", last, I64(0)), likely=True) as (all_there, some_there):
+                with all_there:
+                    rows(None, clip=False, there=True)
+                with some_there:
+                    rows(None, clip=False)
 
         alone, full = builder.icmp_signed("==", residual, I64(0)), builder.icmp_signed(">=", n, I64(nv * LANES))
         with builder.if_else(alone, likely=True) as (bare, added):
@@ -83,7 +99,7 @@ def _finish(context, acc, MR, NV, C, places, q, column, n, bias, at, R, residual
                     with whole:
                         with builder.if_else(emit_open(builder, v[12], v[13]), likely=True) as (free, clipped):
                             with free:
-                                rows(None, clip=False)
+                                free_rows()
                             with clipped:
                                 rows(None)
                     with part:

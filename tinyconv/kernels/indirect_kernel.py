@@ -92,9 +92,13 @@ def build(PANELS, NV, LAST, ROWS):
                             continue
                         at = t * cg + c0                            # the weights' row; those of the last panel are LAST vectors long
                         some, apart = min(wide, cg - c0), taps * cg * WIDTH
-                        ahead = following(r // ROWS, PANELS, base + at * WIDTH, apart, some * (min(taps, t0 + tall) - t0) * WIDTH, ends)
-                        acc = multiply_panels(acc, ROWS, PANELS, NV, LAST, x, table, r * taps + t, taps, zero, first + c0, packed,
-                                              base + at * WIDTH, apart - at * (WIDTH - LAST * LANES), some, ahead)
+                        where, after = base + at * WIDTH, apart - at * (WIDTH - LAST * LANES)
+                        if PANELS == 1:                             # a panel alone asks for nothing
+                            acc = multiply_panels(acc, ROWS, 1, NV, LAST, x, table, r * taps + t, taps, zero, first + c0, packed, where, after, some, 0)
+                        else:
+                            ahead = following(r // ROWS, PANELS, where, apart, some * (min(taps, t0 + tall) - t0) * WIDTH, ends)
+                            acc = multiply_panels(acc, ROWS, PANELS, NV, LAST, x, table, r * taps + t, taps, zero, first + c0, packed, where, after,
+                                                  some, ahead)
                     if ends:
                         finish(acc, ROWS, WIDE, y, table, block * taps + r, column, n, bias, column, R, residual, low, high)
                     else:

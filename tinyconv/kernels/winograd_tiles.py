@@ -60,7 +60,7 @@ def build(kind, ROWS, PANELS):
                                 to, k = q * step + point * WIDTH, min(terms, c - c0)
                                 acc = zeros(ROWS, WIDE) if c0 == 0 else resume(ROWS, WIDE, s, to, step)
                                 last = int(point == n * n - 1 and c0 + k == c)
-                                ahead = following(q // ROWS - 1, PANELS, here, apart, k * NR, last)
+                                ahead = following(q // ROWS - int(count > ROWS), PANELS, here, apart, k * NR, last)
                                 acc = multiply_panels(acc, ROWS, PANELS, NV, NV, v, row, q, 1, zero, point * wide + c0, U, here, apart, k, ahead)
                                 keep(acc, ROWS, WIDE, s, to, step)
                     for q in range(count):
