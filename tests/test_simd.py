@@ -129,16 +129,17 @@ def test_which_panels_go_together():
 @pytest.mark.parametrize("residual", [0, 1])
 @pytest.mark.parametrize("hop", [1, 2])
 def test_tile(n, residual, hop):
-    """Rows by table (one of zeros), sums kept and resumed, masked columns, a place left out, bias, residual, clip; two panels at once; the
+    """Rows by table (one of zeros), sums kept and resumed, masked columns, places left out, bias, residual, clip; two panels at once; the
     sum over pixels."""
     rng = np.random.default_rng(n)
     pitch = 3 * LANES
-    rows, places = np.full(4 * hop, 3), np.array([0, pitch, -1, 2 * pitch], np.int64)
+    rows = np.full(4 * hop, 3)
     rows[::hop] = 9, 0, -1, 5
-    check_same(tile_kernel, numbers(rng, 30), rows, hop, np.zeros(8, np.float32), numbers(rng, 16 * LANES), np.abs(places), numbers(rng, 16 * LANES),
-               np.zeros(51 * LANES, np.float32), numbers(rng, 6 * LANES), n, residual, np.float32(-20), np.float32(30))
-    check_same(tile_kernel, numbers(rng, 30), rows, hop, np.zeros(8, np.float32), numbers(rng, 16 * LANES), places * (places >= 0), numbers(rng, 16 * LANES),
-               np.zeros(51 * LANES, np.float32), numbers(rng, 6 * LANES), n, residual, np.float32(-np.inf), np.float32(np.inf))
+    for three in ((0, 1, 2), (0, 1, -1), (-1, 0, 1), (-1, 2, -1)):                                  # all there, the last or the first not, one alone
+        places = np.array([0, *(p if p < 0 else p * pitch for p in three)], np.int64)
+        for low, high in ((-20, 30), (-np.inf, np.inf)):
+            check_same(tile_kernel, numbers(rng, 30), rows, hop, np.zeros(8, np.float32), numbers(rng, 16 * LANES), places, numbers(rng, 16 * LANES),
+                       np.zeros(51 * LANES, np.float32), numbers(rng, 6 * LANES), n, residual, np.float32(low), np.float32(high))
 
 
 @pytest.mark.small

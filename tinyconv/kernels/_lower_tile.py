@@ -84,9 +84,9 @@ def _finish(context, acc, MR, NV, C, places, q, column, n, bias, at, R, residual
                     put(i, place)
 
         def free_rows():
-            """The same without clipping; where the last row is there, all are."""
-            last = builder.load(builder.gep(pplaces, [builder.add(q, I64(mr - 1))]))
-            with builder.if_else(builder.icmp_signed(">=", last, I64(0)), likely=True) as (all_there, some_there):
+            """The same without clipping. Those that are there are neighbours: with the first and the last row all are."""
+            first, last = (builder.load(builder.gep(pplaces, [builder.add(q, I64(i))])) for i in (0, mr - 1))
+            with builder.if_else(builder.icmp_signed(">=", builder.or_(first, last), I64(0)), likely=True) as (all_there, some_there):
                 with all_there:
                     rows(None, clip=False, there=True)
                 with some_there:

@@ -100,7 +100,8 @@ def resume(MR, NV, S, at, pitch):
 
 
 def finish(acc, MR, NV, C, places, q, column, n, bias, at, R, residual, low, high):
-    """C[places[q+i] + column + j] = clip(acc[i, j] + bias[at + j] + R[same place] if residual, low, high) for j < n; places < 0 are skipped."""
+    """C[places[q+i] + column + j] = clip(acc[i, j] + bias[at + j] + R[same place] if residual, low, high) for j < n; places < 0 are skipped.
+    Rows that have a place are neighbours."""
     for i in range(MR):
         if places[q + i] >= 0:
             place = slice(places[q + i] + column, places[q + i] + column + n)
