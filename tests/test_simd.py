@@ -43,14 +43,14 @@ def tile_kernel(A, rows, hop, zero, B, places, C, S, bias, n, residual, low, hig
 def strip_kernel(x, table, zero, w, bias, dy, places, y, S, n, low, high, where):
     pixels(where, 1, 35, x, table, 1, 2, zero)
     outputs(where, 36, 6, y, places, 1, 1)
-    acc = window(start(6, bias, 0), 2, 3, 3, 2, 1, 5, 0, 6, where, 1, x, 3, w, 5, 0, 0, n)
+    acc = window(start(6, bias, 0), 2, 3, 3, 2, 1, 5, 0, 6, where, 1, x, zero, 3, 0, w, 5, 0, 0, n)
     finish_strip(acc, where, 36, y, 2, low, high, 0, n)
     pixels(where, 0, 15, x, table, 2, 2, zero)
     pixels(where, 15, 3, dy, places, 2, 3, zero)
     keep(gradients(resume(3, 3, S, 0, 3 * LANES), 3, 3, 1, where, 0, x, dy, 4, 0, n), 3, 3, S, 0, 3 * LANES)
     pixels(where, 0, 12, x, table, 3, 2, zero)
     outputs(where, 12, 2, y, places, 2, 249)
-    acc = window(start(2, bias, 0), 1, 2, 3, 1, 0, 3, 0, 4, where, 0, x, 5, w, 5, 0, 1, LANES)
+    acc = window(start(2, bias, 0), 1, 2, 3, 1, 0, 3, 0, 4, where, 0, x, zero, 5, 0, w, 5, 0, 1, LANES)
     finish_strip(acc, where, 12, y, 3, low, high, 1, LANES)
     where[:] = 0
 
@@ -58,7 +58,11 @@ def strip_kernel(x, table, zero, w, bias, dy, places, y, S, n, low, high, where)
 def even_kernel(x, table, zero, w, bias, places, y, where):
     pixels(where, 8, 51, x, table, 0, 2, zero)
     outputs(where, 0, 8, y, places, 0, 1)
-    acc = window(start(8, bias, 0), 1, 8, 3, 2, 0, 3, 0, 17, where, 8, x, 3, w, 5, 1, 1, LANES)
+    acc = window(start(8, bias, 0), 1, 8, 3, 2, 0, 3, 0, 17, where, 8, x, zero, 3, 11, w, 5, 1, 1, LANES)
+    finish_strip(acc, where, 0, y, 2, np.float32(-np.inf), np.float32(np.inf), 1, LANES)
+    pixels(where, 8, 24, x, table, 51, 2, zero)
+    outputs(where, 0, 8, y, places, 8, 1)
+    acc = window(start(8, bias, 0), 2, 4, 3, 1, 0, 4, 0, 6, where, 8, x, zero, 3, 11, w, 5, 1, 1, LANES)
     finish_strip(acc, where, 0, y, 2, np.float32(-np.inf), np.float32(np.inf), 1, LANES)
     where[:] = 0
 
@@ -155,22 +159,29 @@ def test_window_tile(n):
 
 @pytest.mark.small
 def test_window_tile_of_evenly_spaced_pixels():
-    """Outer columns by table, padding or not; of those between, the first two tell of fifteen; a row that is all padding. As if each were read."""
+    """Outer columns by table, padding or not; of those between, the first tell of all; a row that is all padding. As if each place were read, in tiles
+    of one row and of two."""
     rng = np.random.default_rng(0)
-    table = np.array([first + 11 * np.arange(17) for first in (3, 0, 150)])
-    table[1], table[0, 0], table[2, -1], table[2, 0], table[0, 3:16] = -1, -1, -1, 7, -999                   # what stands at -999 is not looked at
-    told = np.where(table == -999, 3 + 11 * np.arange(17), table)
-    x, w, bias, places = numbers(rng, 400), numbers(rng, 10 * LANES), numbers(rng, LANES), np.arange(8) * 40
-    rest = np.zeros(2 * LANES, np.float32), w, bias, places, np.zeros(400, np.float32), np.zeros(60, np.int64)
-    check_same(even_kernel, x, table.reshape(-1), *rest)
-    each = [total.copy() for total in start(8, bias, 0)]
-    for q, place in np.ndenumerate(told):
+    x, w, bias, places = numbers(rng, 400), numbers(rng, 10 * LANES), numbers(rng, LANES), np.arange(16) * 20
+    y, zero, where, parts = np.zeros(400, np.float32), np.zeros(LANES, np.float32), np.zeros(60, np.int64), []
+    for at, (rows, cols, S, firsts) in enumerate(((1, 8, 2, (3, 0, 150)), (2, 4, 1, (3, 60, 0, 150)))):
+        wide = (cols - 1) * S + 3
+        told = np.array([first + 11 * np.arange(wide) for first in firsts])
+        told[firsts.index(0)], told[0, 0], told[-1, -1], told[-1, 0] = -1, -1, -1, 7
+        parts.append(told.copy())
+        parts[-1][0, 3:wide - 1] = -999                                                              # what stands here is not looked at
         for j in range(8):
-            if 0 <= q[1] - 2 * j < 3 and place >= 0:
-                each[j] = each[j] + x[place + 5:place + 5 + LANES] * w[5 + (q[0] * 3 + q[1] - 2 * j) * LANES:][:LANES]
-    y = np.zeros(400, np.float32)
-    even_kernel(x, table.reshape(-1), rest[0], w, bias, places, y, rest[-1])
-    assert np.array_equal(np.stack([y[3 + place:3 + place + LANES] for place in places]), np.stack(each))
+            total = bias.copy()
+            for u in range(3):
+                for v in range(3):
+                    place = told[j // cols * S + u, j % cols * S + v]
+                    if place >= 0:
+                        total += x[place + 5:place + 5 + LANES] * w[5 + (u * 3 + v) * LANES:][:LANES]
+            y[3 + places[8 * at + j]:][:LANES] = total
+    table, found = np.concatenate([part.reshape(-1) for part in parts]), np.zeros(400, np.float32)
+    even_kernel(x, table, zero, w, bias, places, found, where)
+    assert np.array_equal(found, y)
+    check_same(even_kernel, x, table, zero, w, bias, places, np.zeros(400, np.float32), where)
 
 
 @pytest.mark.small

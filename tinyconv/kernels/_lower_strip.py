@@ -1,27 +1,16 @@
 """How the steps of the window tile (`strip`) become machine instructions: every loop over outputs and taps unrolled.
 
-A place is an address here, of a row of zeros for padding and 0 for an output that is not there.
+Places are addresses here (`_lower_places`), of a row of zeros for padding and 0 for an output that is not there.
 """
-from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
 from . import strip
 from ._instructions import instructions
-from ._lower import (F32, I64, emit_clip, emit_fma, emit_load, emit_kept_mask, emit_masked_load, emit_masked_store, emit_open, emit_splat, emit_store,
-                     pointer, vector)
+from ._lower import (F32, I64, VECTOR, emit_clip, emit_fma, emit_kept_mask, emit_load, emit_masked_load, emit_masked_store, emit_open, emit_splat,
+                     emit_store, pointer, vector)
+from ._lower_places import emit_multiples, emit_places, emit_unknown, place_at
 from .simd import LANES
-
-
-def emit_places(builder, out, numbers, table, count, otherwise):
-    """out[i] = address of numbers[table[i]], or `otherwise` where the table says -1, i < count: a vector of addresses at a time."""
-    wide = min(LANES // 2, count)
-    kind = ir.VectorType(I64, wide)
-    base, none, four, zero = (emit_splat(builder, value, kind) for value in (builder.ptrtoint(numbers, I64), otherwise, I64(2), I64(0)))
-    for i in sorted({*range(0, count - wide + 1, wide), count - wide}):                                # the last one may begin a little earlier
-        place = builder.load(builder.bitcast(builder.gep(table, [I64(i)]), kind.as_pointer()), align=8)
-        found = builder.select(builder.icmp_signed("<", place, zero), none, builder.add(base, builder.shl(place, four)))
-        builder.store(found, builder.bitcast(builder.gep(out, [I64(i)]), kind.as_pointer()), align=8)
 
 
 @instructions(strip.pixels)
@@ -55,33 +44,6 @@ def _start(context, COUNT, bias, at):
     return kind(COUNT, bias, types.intp), emit
 
 
-def place_at(b, where, to, i):
-    """The i-th address from where[to] on."""
-    return b.load(b.gep(where, [b.add(to, I64(i))]))
-
-
-def emit_row(b, where, to, at, edge, wide):
-    """place(column) of a row of pixels whose places begin at where[to + at]: evenly spaced between the outer columns, `edge` on either side.
-
-    For these, two loads and a few additions, since a processor adds 1, 2, 4 or 8 times a register to the address of what it loads.
-    """
-    first, second = (place_at(b, where, to, at + edge + i) for i in (0, 1))
-    apart, odd = b.sub(second, first), {}
-
-    def place(column):
-        if not edge <= column < wide - edge:
-            return place_at(b, where, to, at + column)
-        q, i = divmod(column - edge, 8)
-        start = b.add(first, b.shl(apart, I64(3))) if q else first
-        if i == 0:
-            return start
-        shift = (i & -i).bit_length() - 1
-        if i >> shift not in odd:
-            odd[i >> shift] = b.mul(apart, I64(i >> shift))
-        return b.add(start, b.shl(odd[i >> shift], I64(shift)))
-    return place
-
-
 def emit_pixel(builder, place, c0, mask):
     """The lanes of the mask (all, for None) of the pixel at that address, from channel c0 on."""
     start = builder.inttoptr(place, F32.as_pointer())
@@ -94,29 +56,56 @@ def lanes(b, WHOLE, n):
 
 
 @instructions(strip.window)
-def _window(context, acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, where, to, x, c0, w, at, EVEN, WHOLE, n):
+def _window(context, acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, where, to, x, zero, c0, pitch, w, at, EVEN, WHOLE, n):
     rows, cols, k, step, top, bottom, left, right, even = (t.literal_value for t in (ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, EVEN))
-    index, wide = types.intp, (cols - 1) * step + k
+    index, wide, edge = types.intp, (cols - 1) * step + k, k // 2
     # pixel, sum, weight; every k-th pixel of a row first: neighbours change the same sums, which would wait for themselves
-    terms = [(a * wide + b, r * cols + j, (a - r * step) * k + b - j * step)
-             for a in range(top, bottom) for b in sorted(range(left, right), key=lambda b: (b % k, b)) for r in range(rows) for j in range(cols)
-             if 0 <= a - r * step < k and 0 <= b - j * step < k]
+    terms = [[(a * wide + b, r * cols + j, (a - r * step) * k + b - j * step)
+              for b in sorted(range(left, right), key=lambda b: (b % k, b)) for r in range(rows) for j in range(cols)
+              if 0 <= a - r * step < k and 0 <= b - j * step < k] for a in range(top, bottom)]
 
     def emit(context, b, s, v):
-        pwhere, pw = (pointer(context, b, s.args[i], v[i]) for i in (9, 13))
-        to, c0, at, mask = v[10], v[12], v[14], lanes(b, WHOLE, v[17])
-        sums, pixels, weights, places = cgutils.unpack_tuple(b, v[0]), {}, {}, {}
-        for q, i, t in terms:
-            if q not in pixels:
-                row, column = divmod(q, wide)
-                if even and row not in places:
-                    places[row] = emit_row(b, pwhere, to, row * wide, k // 2, wide)
-                pixels[q] = emit_pixel(b, places[row](column) if even else place_at(b, pwhere, to, q), c0, mask)
-            if t not in weights:                                                                   # not before it is needed: few registers are left
-                weights[t] = emit_load(b, pw, b.add(at, I64(t * LANES)))
-            sums[i] = emit_fma(b, pixels[q], weights[t], sums[i])
-        return context.make_tuple(b, s.return_type, sums)
-    return acc(acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, where, index, x, index, w, index, EVEN, WHOLE, index), emit
+        pwhere, pzero, pw = (pointer(context, b, s.args[i], v[i]) for i in (9, 12, 15))
+        to, c0, at, mask = v[10], v[13], v[16], lanes(b, WHOLE, v[19])
+        sums = cgutils.unpack_tuple(b, v[0])
+
+        def multiply(row, sums, weights, place):
+            """The products of one row of pixels are added to `sums`; weights: those that are loaded."""
+            pixels = {}
+            for q, i, t in row:
+                if q not in pixels:
+                    pixels[q] = emit_pixel(b, place(q), c0, mask)
+                if t not in weights:                                                               # not before it is needed: few registers are left
+                    weights[t] = emit_load(b, pw, b.add(at, I64(t * LANES)))
+                sums[i] = emit_fma(b, pixels[q], weights[t], sums[i])
+
+        by_table = lambda q: place_at(b, pwhere, to, q)
+
+        def evenly(first, further):
+            """Places of a row's pixels: of those between the edges by their distance from the first."""
+            return lambda q: further(first, q % wide - edge) if edge <= q % wide < wide - edge else by_table(q)
+
+        if rows > 1 or not even:                                           # weights serve several rows, which all are multiplied
+            weights = {}
+            for row in terms:
+                start = row[0][0] // wide * wide + edge
+                first = by_table(start) if even else None                  # of a row of padding the second pixel lies there, too
+                place = evenly(first, emit_multiples(b, b.sub(by_table(start + 1), first))) if even else by_table
+                multiply(row, sums, weights, place)
+            return context.make_tuple(b, s.return_type, sums)
+        slots, none = [cgutils.alloca_once(b, VECTOR) for _ in sums], b.ptrtoint(pzero, I64)
+        further = emit_multiples(b, emit_unknown(b, b.shl(v[14], I64(2))))
+        for slot, value in zip(slots, sums):
+            b.store(value, slot)
+        for row in terms:
+            first = by_table(row[0][0] // wide * wide + edge)
+            with b.if_then(b.icmp_signed("!=", first, none), likely=True):
+                sums = [b.load(slot) for slot in slots]
+                multiply(row, sums, {}, evenly(first, further))
+                for slot, value in zip(slots, sums):
+                    b.store(value, slot)
+        return context.make_tuple(b, s.return_type, [b.load(slot) for slot in slots])
+    return acc(acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, where, index, x, zero, index, index, w, index, EVEN, WHOLE, index), emit
 
 
 @instructions(strip.finish_strip)

@@ -1,9 +1,9 @@
 """The kernels of `planes`: window tiles by table, and the weights laid out for them. Read that page first: it has the formula.
 
 A task takes tiles of ROWS x COLS outputs. A tile is done for all channels, a vector of them at a time; where one tile is the whole plane,
-for a few images together, so that the weights of a vector are loaded from the first cache. Bound by: instructions, about
-two for each of the K·K multiply-adds of an output and vector (an address, a load), while the rows in use fit into the second cache, else by the stream
-of x and y.
+for a few images together, so that the weights of a vector are loaded from the first cache. With 16 registers, whose tiles are small, every second load
+would be that of an address: EVEN kernels read one for a row of pixels. Bound by: instructions, about two for each of the K·K multiply-adds of an output and
+vector (an address, a load), while the rows in use fit into the second cache, else by the stream of x and y.
 """
 from functools import lru_cache
 
@@ -44,7 +44,8 @@ def lay_out(w, window, taps, rows, bias, packed):
 @lru_cache(maxsize=None)
 def build(K, S, ROWS, COLS, TOP, BOTTOM, LEFT, RIGHT, WHOLE, EVEN, SINGLE):
     """The two kernels for K x K taps together at stride S and tiles of ROWS x COLS outputs, of whose pixels those of rows TOP … BOTTOM-1 and
-    columns LEFT … RIGHT-1 may lie in the picture; WHOLE for at least LANES channels. Compiled on first use."""
+    columns LEFT … RIGHT-1 may lie in the picture; WHOLE for at least LANES channels; EVEN if only the outer columns of a tile can be padding by themselves; SINGLE where one tile
+    covers the plane. Compiled on first use."""
     COUNT, SEEN, LINE = ROWS * COLS, ((ROWS - 1) * S + K) * ((COLS - 1) * S + K), K * ((COLS - 1) * S + K)
 
     @unrolled
@@ -73,8 +74,8 @@ def build(K, S, ROWS, COLS, TOP, BOTTOM, LEFT, RIGHT, WHOLE, EVEN, SINGLE):
                     for i in range(min(n - image, together) if SINGLE else 1):
                         acc = start(COUNT, w, at + bias)
                         for t in range(parts):
-                            acc = window(acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, where, COUNT + t * SEEN, x, i * h * wide * c + at_x - x0 + c0,
-                                         w, at + t * K * K * LANES, EVEN, WHOLE, c - c0)
+                            acc = window(acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, where, COUNT + t * SEEN, x, zero,
+                                         i * h * wide * c + at_x - x0 + c0, c, w, at + t * K * K * LANES, EVEN, WHOLE, c - c0)
                         finish_strip(acc, where, 0, y, i * out_h * out_w * c + at_y - y0 + c0, low, high, WHOLE, c - c0)
                 tile += 1                                                      # counted on: divisions take longer than a tile of few channels
                 if tile == across:

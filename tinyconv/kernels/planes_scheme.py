@@ -8,6 +8,7 @@ that are nothing but padding are left out when the kernel is compiled: of 36 mul
 Planes of LARGE rows and more that squares of 4 x 4 cover go in those, 3x3 at stride 1: a row of x then comes from the second cache or memory 6/4
 times, and not 4/2 times as with tiles of two rows. Where a pixel's channels fill a page of memory, their tiles are 2 x 4, those of the gradient in the
 weights 1 x 4: a processor fetches ahead on a few dozen pages at a time, and each pixel of a window is on one of its own.
+All this is of processors with 32 registers. With 16, tiles have eight sums: 1 x 8, 1 x 7, or 2 x 4 for 3x3 where those come out even.
 """
 import numpy as np
 

@@ -40,18 +40,20 @@ def pixel(x, place, c0, n):
     return np.zeros(LANES, np.float32) if place < 0 else load_n(x, place + c0, n)
 
 
-def window(acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, where, to, x, c0, w, at, EVEN, WHOLE, n):
+def window(acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, where, to, x, zero, c0, pitch, w, at, EVEN, WHOLE, n):
     """acc[r·COLS + j] += Σ_{u,v} pixel(r·S + u, j·S + v) · w[at + (u·K + v)·LANES …]; where[to …]: the pixels, row by row, (COLS-1)·S + K wide.
 
     Pixels outside rows TOP … BOTTOM-1 and columns LEFT … RIGHT-1 are left out: the caller knows that they are padding. EVEN promises that between the
-    K//2 outer columns on either side places are evenly spaced, or a row is all padding: the first two are read.
+    K//2 outer columns on either side pixels lie `pitch` apart, or a row is all padding (`zero`) and left out: one place is read for all of them.
     """
     out, wide, edge = list(acc), (COLS - 1) * S + K, K // 2
     for a in range(TOP, BOTTOM):
         for b in range(LEFT, RIGHT):
-            place, start = where[to + a * wide + b], to + a * wide + edge
+            place, first = where[to + a * wide + b], where[to + a * wide + edge]
+            if EVEN and first < 0:
+                continue
             if EVEN and edge <= b < wide - edge:
-                place = where[start] + (b - edge) * (where[start + 1] - where[start])
+                place = first + (b - edge) * pitch
             numbers = pixel(x, place, c0, n)
             for r in range(ROWS):
                 for j in range(COLS):
