@@ -123,7 +123,7 @@ def tile_share(seconds=SECONDS):
     ROWS loads, the peak's loop none: the share falls where another program runs on the other half of a core and takes every second cycle in which
     instructions begin.
     """
-    count, times = threads.get_num_threads(), STEPS // 500
+    count, times = threads.get_num_threads(), STEPS // (8 * TERMS)
     a, b, sums = (layout.room(size) for size in (ROWS * (TERMS + LANES), PANELS * TERMS * NR, count * ROWS * WIDE * LANES))
     a[:], b[:], rows, zero = 1, 1, np.arange(ROWS) * (TERMS + LANES), np.zeros(TERMS, np.float32)
     taken, reached, *_ = in_turns(lambda: threads.run(tiles, count, a, b, sums, rows, zero, times), SMALL, seconds)

@@ -16,7 +16,7 @@ from .simd import LANES, fma, load, splat, store
 from .tile import MR, NR, NV, PAIR, keep, multiply_panels, zeros
 
 ROWS, PANELS = (PAIR, 2) if PAIR else (MR, 1)
-WIDE, TERMS = PANELS * NV, 64           # vectors of a row of the tile; terms of a sum: B fills half of the first cache, as in `gemm_kernel`
+WIDE, TERMS = PANELS * NV, 2**12 // (PANELS * NR)       # vectors of a row of the tile; terms of a sum: B fills half of the first cache, as in `gemm_kernel`
 SUMS = 12               # running sums: more than the multipliers take at once (2, each 4 cycles deep), fewer than the registers
 
 
