@@ -129,11 +129,56 @@ def pages_of_17_channels(monkeypatch):
 
 
 def test_pixels_of_a_page(pages_of_17_channels):
-    """Tiles of 2 x 4, and of 1 x 4 in the gradient in the weights, give the same small integers, bit for bit."""
+    """Tiles of 2 x 4, and of 1 x 4 in the gradient in the weights (with 16 registers: always), give the same small integers, bit for bit."""
     name = "depthwise 3x3, plane of squares"
     for direction in DIRECTIONS:
         arrays = [a.astype(np.float32) for a in data(name, integers=True)]
         assert np.array_equal(compute(direction, name, *arrays, "depthwise"), expected(name, True)[direction]), direction
+
+
+@pytest.fixture
+def sixteen_registers(monkeypatch):
+    """Depthwise tiles as for a processor with 16 registers, on any."""
+    from tinyconv.kernels import planes, planes_scheme
+    monkeypatch.setattr(planes_scheme, "REGISTERS", 16)
+    monkeypatch.setattr(planes_scheme, "PLANE", 2)
+    for made in (planes.schemes, planes.weight_scheme):
+        made.cache_clear()
+    yield
+    for made in (planes.schemes, planes.weight_scheme):
+        made.cache_clear()
+
+
+@pytest.mark.parametrize("name", ["depthwise 3x3, tiles within", "depthwise 5x5, wide", "depthwise 3x3, wide, stride 2",
+                                  "depthwise 3x3, a row of padding alone"])
+def test_tiles_for_sixteen_registers(sixteen_registers, name):
+    """Small integers, bit for bit, where most places are found by their distance; tiles of one row and of two."""
+    for direction in ("forward", "grad_input"):
+        arrays = [a.astype(np.float32) for a in data(name, integers=True)]
+        assert np.array_equal(compute(direction, name, *arrays, "depthwise"), expected(name, True)[direction]), direction
+
+
+@pytest.mark.small
+def test_evenly_spaced_pixels(sixteen_registers):
+    """Where a kernel counts on it, between the outer columns each row of the tables is padding, or its pixels lie a pixel apart; often it does."""
+    from tinyconv.kernels import planes_scheme
+    found = 0
+    for name in NAMES:
+        g = geometry(name)
+        if g.groups != g.c:
+            continue
+        for direction in ("forward", "grad_input"):
+            sizes = ((g.h, g.w), (g.oh, g.ow)) if direction == "forward" else ((g.oh, g.ow), (g.h, g.w))
+            for p in planes_scheme.passes(g, direction):
+                if not (len(p[4][0]) and len(p[4][1])):
+                    continue
+                tables = planes_scheme.Tables(p, *sizes, g.f)
+                K, S, ROWS, COLS = tables.tile
+                if tables.even:
+                    rows = tables.tables[0].reshape(-1, (COLS - 1) * S + K)[:, K // 2:(COLS - 1) * S + K - K // 2]
+                    assert ((rows == -1).all(1) | (np.diff(rows, axis=1) == g.f).all(1) & (rows != -1).all(1)).all(), (name, direction)
+                    found += 1
+    assert found > 8
 
 
 @pytest.mark.small

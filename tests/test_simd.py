@@ -38,6 +38,9 @@ def tile_kernel(A, rows, hop, zero, B, places, C, S, bias, n, residual, low, hig
     keep(multiply_panels(zeros(3, 4), 3, 2, 2, 2, A, rows, hop, hop, zero, 2, B, LANES, 5 * LANES, 3, 0), 3, 4, S, 18 * LANES, 7 * LANES)
     keep(multiply_panels(zeros(3, 4), 3, 2, 2, 2, A, rows, hop, hop, zero, 2, B, LANES, 5 * LANES, 4, 8 * LANES), 3, 4, S, 39 * LANES, 4 * LANES)
     keep(multiply_panels(zeros(3, 3), 3, 2, 2, 1, A, rows, hop, hop, zero, 2, B, LANES, 5 * LANES, 5, 0), 3, 3, S, 30 * LANES, 3 * LANES)
+    for q in range(2):                                                                                # one panel that asks for nothing, and for a row
+        keep(multiply_panels(zeros(3, 2), 3, 1, 2, 2, A, rows, hop, hop, zero, 2, B, LANES, 0, 5, LANES + q * 8 * LANES), 3, 2, S,
+             (51 + 6 * q) * LANES, 2 * LANES)
 
 
 def strip_kernel(x, table, zero, w, bias, dy, places, y, S, n, low, high, where):
@@ -74,22 +77,22 @@ def turn_kernel(x, y, rows):
 COMPILED = {f: called(f) for f in (turn_kernel, lanes_kernel, tile_kernel, strip_kernel, even_kernel)}
 
 
-def check_same(function, *arguments):
-    """Run meaning and machine code on copies of the arguments: every array must end the same."""
+def check_same(function, *arguments, nothing=False):
+    """Run meaning and machine code on copies of the arguments: every array must end the same, and one other than it began (unless `nothing` is done)."""
     ours, theirs = ([a.copy() if isinstance(a, np.ndarray) else a for a in arguments] for _ in range(2))
     function(*ours)
     COMPILED[function](*theirs)
     for mine, other in zip(ours, theirs):
         assert np.array_equal(mine, other)
-    assert any(not np.array_equal(mine, given) for mine, given in zip(ours, arguments) if isinstance(given, np.ndarray))
+    assert nothing != any(not np.array_equal(mine, given) for mine, given in zip(ours, arguments) if isinstance(given, np.ndarray))
 
 
 @pytest.mark.small
-@pytest.mark.parametrize("n", [1, 3, LANES - 1, LANES, LANES + 5])
+@pytest.mark.parametrize("n", [1, 3, LANES - 1, LANES, LANES + 5, 0, -3, -2**33 + 3, 2**32 + 1])
 def test_lanes(n):
-    """Arithmetic, bounds and masks: n numbers are read and written, fewer than a vector, a vector, and more than one."""
-    rng = np.random.default_rng(n)
-    check_same(lanes_kernel, numbers(rng, 3 * LANES), numbers(rng, 2 * LANES), np.zeros(2 * LANES, np.float32), n)
+    """Arithmetic, bounds and masks: n numbers are read and written, fewer than a vector, none, a vector, and more than one, beyond 32 bits, too."""
+    rng = np.random.default_rng(abs(n))
+    check_same(lanes_kernel, numbers(rng, 3 * LANES), numbers(rng, 2 * LANES), np.zeros(2 * LANES, np.float32), n, nothing=n <= 0)
 
 
 @pytest.mark.small
@@ -143,7 +146,7 @@ def test_tile(n, residual, hop):
         places = np.array([0, *(p if p < 0 else p * pitch for p in three)], np.int64)
         for low, high in ((-20, 30), (-np.inf, np.inf)):
             check_same(tile_kernel, numbers(rng, 30), rows, hop, np.zeros(8, np.float32), numbers(rng, 16 * LANES), places, numbers(rng, 16 * LANES),
-                       np.zeros(51 * LANES, np.float32), numbers(rng, 6 * LANES), n, residual, np.float32(low), np.float32(high))
+                       np.zeros(63 * LANES, np.float32), numbers(rng, 6 * LANES), n, residual, np.float32(low), np.float32(high))
 
 
 @pytest.mark.small
@@ -163,7 +166,7 @@ def test_window_tile_of_evenly_spaced_pixels():
     of one row and of two."""
     rng = np.random.default_rng(0)
     x, w, bias, places = numbers(rng, 400), numbers(rng, 10 * LANES), numbers(rng, LANES), np.arange(16) * 20
-    y, zero, where, parts = np.zeros(400, np.float32), np.zeros(LANES, np.float32), np.zeros(60, np.int64), []
+    y, zero, where, parts = np.zeros(400, np.float32), np.zeros(2 * LANES, np.float32), np.zeros(60, np.int64), []
     for at, (rows, cols, S, firsts) in enumerate(((1, 8, 2, (3, 0, 150)), (2, 4, 1, (3, 60, 0, 150)))):
         wide = (cols - 1) * S + 3
         told = np.array([first + 11 * np.arange(wide) for first in firsts])

@@ -88,7 +88,7 @@ def emit_signs(builder, n, first=0):
 
 def emit_mask(builder, n, first=0):
     """The lanes whose number, first + lane, is below n."""
-    return _chosen(builder, emit_signs(builder, n, first))
+    return as_mask(builder, emit_signs(builder, n, first))
 
 
 # Masks that are used in other blocks of code than they are made in: with 16 lanes they have registers of their own; with fewer a mask is the signs of
@@ -96,19 +96,19 @@ def emit_mask(builder, n, first=0):
 emit_kept_mask = emit_mask if LANES == 16 else emit_signs
 
 
-def _chosen(builder, mask):
-    """Signs as a mask; a mask as it is."""
+def as_mask(builder, mask):
+    """Signs as the mask of the lanes in which they are negative; a mask as it is."""
     return builder.icmp_signed("<", mask, ir.Constant(mask.type, [0] * LANES)) if mask.type.element == I32 else mask
 
 
 def emit_masked_load(builder, p, at, mask):
     """The lanes of the mask (or of negative signs) from p[at]; 0 in the others."""
-    return emit_call(builder, f"llvm.masked.load.{SUFFIX}.p0", VECTOR, [builder.gep(p, [at]), I32(4), _chosen(builder, mask), ZERO])
+    return emit_call(builder, f"llvm.masked.load.{SUFFIX}.p0", VECTOR, [builder.gep(p, [at]), I32(4), as_mask(builder, mask), ZERO])
 
 
 def emit_masked_store(builder, p, at, mask, v):
     """The lanes of the mask (or of negative signs) to p[at]."""
-    emit_call(builder, f"llvm.masked.store.{SUFFIX}.p0", ir.VoidType(), [v, builder.gep(p, [at]), I32(4), _chosen(builder, mask)])
+    emit_call(builder, f"llvm.masked.store.{SUFFIX}.p0", ir.VoidType(), [v, builder.gep(p, [at]), I32(4), as_mask(builder, mask)])
 
 
 def emit_fma(builder, a, b, c):

@@ -39,6 +39,6 @@ def emit_multiples(builder, pitch):
 
 
 def emit_unknown(builder, value):
-    """The same value, of which the compiler does not know that it stays the same: it would keep all its multiples, in memory for want of registers, and
-    load each before it is used."""
+    """The value, behind an empty line of assembler: the compiler no longer knows that it stays the same from one vector of channels to the next. Else the
+    compiler would work out all multiples of it beforehand, keep them in memory for want of registers, and load each before it is used."""
     return builder.asm(ir.FunctionType(I64, [I64]), "", "=r,0", [value], side_effect=True)

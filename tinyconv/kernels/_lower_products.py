@@ -16,7 +16,7 @@ LINE = 16               # numbers of a cache line
 
 def multiply_rows(builder, acc, mr, pA, pI, q, hop, pZ, first, panels, K, ahead, here=None):
     """The loop of `multiply_panels` over panels (address, vectors) -> the sums; with every step a row from `ahead` on is asked for, if there is one.
-    here: where nothing is asked for, in a loop of its own."""
+    here: if `ahead` is the same, there is nothing to ask for, and a loop without asking is taken."""
     slots = [cgutils.alloca_once(builder, VECTOR) for _ in acc]
     for slot, value in zip(slots, acc):
         builder.store(value, slot)
@@ -52,7 +52,7 @@ def multiply_rows(builder, acc, mr, pA, pI, q, hop, pZ, first, panels, K, ahead,
             with asking:
                 loops(True)
     with cgutils.for_range(builder, builder.srem(K, I64(STEPS))) as loop:
-        step(builder.add(builder.mul(together, I64(STEPS)), loop.index), False)
+        step(builder.add(builder.mul(together, I64(STEPS)), loop.index), ahead is not None and here is None)
     return [builder.load(slot) for slot in slots]
 
 

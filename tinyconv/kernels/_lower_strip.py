@@ -51,7 +51,7 @@ def emit_pixel(builder, place, c0, mask):
 
 
 def lanes(b, WHOLE, n):
-    """The mask of the first n lanes; None where the kernel was built for whole vectors."""
+    """The first n lanes as `emit_kept_mask` has them; None where the kernel was built for whole vectors."""
     return None if WHOLE.literal_value else emit_kept_mask(b, n)
 
 
@@ -63,6 +63,7 @@ def _window(context, acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, where, to,
     terms = [[(a * wide + b, r * cols + j, (a - r * step) * k + b - j * step)
               for b in sorted(range(left, right), key=lambda b: (b % k, b)) for r in range(rows) for j in range(cols)
               if 0 <= a - r * step < k and 0 <= b - j * step < k] for a in range(top, bottom)]
+    terms = [row for row in terms if row]                                                          # a window may see no column at all
 
     def emit(context, b, s, v):
         pwhere, pzero, pw = (pointer(context, b, s.args[i], v[i]) for i in (9, 12, 15))
@@ -88,9 +89,10 @@ def _window(context, acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, where, to,
         if rows > 1 or not even:                                           # weights serve several rows, which all are multiplied
             weights = {}
             for row in terms:
-                start = row[0][0] // wide * wide + edge
-                first = by_table(start) if even else None                  # of a row of padding the second pixel lies there, too
-                place = evenly(first, emit_multiples(b, b.sub(by_table(start + 1), first))) if even else by_table
+                place = by_table
+                if even:                                                   # of a row of padding both are `zero`, and so the distance is 0
+                    first, second = (by_table(row[0][0] // wide * wide + edge + i) for i in (0, 1))
+                    place = evenly(first, emit_multiples(b, b.sub(second, first)))
                 multiply(row, sums, weights, place)
             return context.make_tuple(b, s.return_type, sums)
         slots, none = [cgutils.alloca_once(b, VECTOR) for _ in sums], b.ptrtoint(pzero, I64)

@@ -10,8 +10,9 @@ from functools import lru_cache
 
 from ._jit import exact, fast
 from .byte_tile import biases, finish_codes, keep_sums, slide
-from .planes_scheme import WIDTHS
 from .simd import LANES, REGISTERS
+
+WIDTHS = (8, 7, 4, 2) if REGISTERS == 32 else (4, 2)            # outputs of a row in one tile: all weights of the window are loaded before
 
 
 @fast

@@ -15,7 +15,7 @@ from .indirect_kernel import narrow_panel, pair, trio, walk_straight, wide_panel
 from .simd import LANES, fma, load, load_n, splat, store, turn
 from .tile import NR, PAIR, at_once
 
-TERMS = 2**11 // NR     # of a sum at once: of two panels 16 KB, half of the first cache
+TERMS = 2**11 // NR     # of a sum at once, of one panel twice as many: 16 KB, half of the first cache
 
 
 @fast

@@ -22,7 +22,7 @@ from .standing import OPEN, PLACES
 from .tile import MR, NR, PAIR, TRIO
 
 DEEP = 2**13 // NR      # terms of a sum taken at once: 32 KB of weights (by trial)
-BLOCK = 108             # pixels in a task, at most: whole tiles (by trial)
+BLOCK = 108             # pixels in a task, at most (by trial)
 LOADING = 8             # what a panel's weights cost a block when they come into the first cache, in pixels multiplied with them (by trial)
 WHOLE = math.lcm(MR, PAIR, TRIO) if PAIR else MR       # pixels that are whole tiles of every kind
 BEGINNING = 200         # what a piece costs to begin with, in terms of the sums of a tile and a panel (by trial)

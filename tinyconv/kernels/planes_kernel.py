@@ -2,7 +2,7 @@
 
 A task takes tiles of ROWS x COLS outputs. A tile is done for all channels, a vector of them at a time; where one tile is the whole plane,
 for a few images together, so that the weights of a vector are loaded from the first cache. With 16 registers, whose tiles are small, every second load
-would be that of an address: EVEN kernels read one for a row of pixels. Bound by: instructions, about two for each of the K·K multiply-adds of an output and
+would be that of an address: EVEN kernels read few (`strip`). Bound by: instructions, about two for each of the K·K multiply-adds of an output and
 vector (an address, a load), while the rows in use fit into the second cache, else by the stream of x and y.
 """
 from functools import lru_cache
@@ -44,8 +44,8 @@ def lay_out(w, window, taps, rows, bias, packed):
 @lru_cache(maxsize=None)
 def build(K, S, ROWS, COLS, TOP, BOTTOM, LEFT, RIGHT, WHOLE, EVEN, SINGLE):
     """The two kernels for K x K taps together at stride S and tiles of ROWS x COLS outputs, of whose pixels those of rows TOP … BOTTOM-1 and
-    columns LEFT … RIGHT-1 may lie in the picture; WHOLE for at least LANES channels; EVEN if only the outer columns of a tile can be padding by themselves; SINGLE where one tile
-    covers the plane. Compiled on first use."""
+    columns LEFT … RIGHT-1 may lie in the picture; WHOLE for at least LANES channels; EVEN if only the outer columns of a tile can be padding by
+    themselves; SINGLE where one tile covers the plane. Compiled on first use."""
     COUNT, SEEN, LINE = ROWS * COLS, ((ROWS - 1) * S + K) * ((COLS - 1) * S + K), K * ((COLS - 1) * S + K)
 
     @unrolled
@@ -55,7 +55,8 @@ def build(K, S, ROWS, COLS, TOP, BOTTOM, LEFT, RIGHT, WHOLE, EVEN, SINGLE):
         a tile's pixels and outputs, a row for each piece: those of the `inner` kind, which has no padding, are worked out once and moved from tile
         to tile. Several images are taken together where one tile is the whole plane: then no pixel of the window is padding, either."""
         bands, across, bias = kinds_h.size, kinds_w.size, blocks * K * K * LANES
-        units, parts = (n + together - 1) // together * bands * across, blocks if K == 1 else 1
+        units = (n + together - 1) // together * bands * across
+        sets = blocks if K == 1 else 1                              # a literal 1, and no loop, where one block is the whole window
         for piece in range(lo, hi):
             where, known, x0, y0, first = notes[piece], -1, 0, 0, piece * units // pieces
             image, band, tile = first // (bands * across) * together, first // across % bands, first % across
@@ -66,14 +67,14 @@ def build(K, S, ROWS, COLS, TOP, BOTTOM, LEFT, RIGHT, WHOLE, EVEN, SINGLE):
                 if kind != inner or known != inner:
                     known, x0, y0 = kind, at_x, at_y
                     outputs(where, 0, COUNT, y, places, kind * COUNT, at_y)
-                    for t in range(parts):
+                    for t in range(sets):
                         pixels(where, COUNT + t * SEEN, SEEN, x, tables, (kind * blocks + t) * SEEN, at_x, zero)
-                for v in range(0, c, LANES):
-                    c0 = min(v, c - LANES) if WHOLE else v                     # the last vector begins a little earlier
-                    at = v * (blocks * K * K + 1)
+                for channel in range(0, c, LANES):
+                    c0 = min(channel, c - LANES) if WHOLE else channel         # the last vector begins a little earlier
+                    at = channel * (blocks * K * K + 1)
                     for i in range(min(n - image, together) if SINGLE else 1):
                         acc = start(COUNT, w, at + bias)
-                        for t in range(parts):
+                        for t in range(sets):
                             acc = window(acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, where, COUNT + t * SEEN, x, zero,
                                          i * h * wide * c + at_x - x0 + c0, c, w, at + t * K * K * LANES, EVEN, WHOLE, c - c0)
                         finish_strip(acc, where, 0, y, i * out_h * out_w * c + at_y - y0 + c0, low, high, WHOLE, c - c0)

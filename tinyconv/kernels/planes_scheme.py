@@ -8,7 +8,8 @@ that are nothing but padding are left out when the kernel is compiled: of 36 mul
 Planes of LARGE rows and more that squares of 4 x 4 cover go in those, 3x3 at stride 1: a row of x then comes from the second cache or memory 6/4
 times, and not 4/2 times as with tiles of two rows. Where a pixel's channels fill a page of memory, their tiles are 2 x 4, those of the gradient in the
 weights 1 x 4: a processor fetches ahead on a few dozen pages at a time, and each pixel of a window is on one of its own.
-All this is of processors with 32 registers. With 16, tiles have eight sums: 1 x 8, 1 x 7, or 2 x 4 for 3x3 where those come out even.
+Squares of 4 x 4 and tiles of two rows are for 32 registers. With 16, a tile has up to eight sums: 1 x 8 or 1 x 7, and 2 x 4 for 3x3 where the height is
+even and the width a multiple of 4; a single tile covers 2 x 2 at most.
 """
 import numpy as np
 
@@ -39,7 +40,7 @@ def passes(g, direction):
 def tile_of(rows, columns, step, height, width, c=LANES, line=False):
     """(K, S, ROWS, COLS) for these offsets and this many rows and columns of outputs: 3x3 and 5x5 neighbouring taps together, else one
     by one, and so with too few channels for a vector, for which no kernel is made; one tile for a small square plane, squares that cover a large one (2 x 4
-    with a page of channels), else the COLS that leaves the fewest outputs unused. line: tiles of one row.
+    with a page of channels, and with 16 registers), else the COLS that leaves the fewest outputs unused. line: tiles of one row, with 16 registers NARROW.
 
     >>> tile_of([-1, 0, 1], [-1, 0, 1], (1, 1), 2, 2), tile_of([0, 3], [0, 3], (1, 1), 2, 2)
     ((3, 1, 2, 2), (1, 1, 1, 2))

@@ -8,10 +8,11 @@ serves every output whose window it lies in, and the weights in use stay in regi
 
 Where the pixels lie is read from a table, -1 standing for padding, so that borders need no loop of their own. It is the same for all channels, so
 it is worked out once a tile: `pixels` and `outputs` note the places, as addresses in compiled code; a vector of channels then costs an address
-and a load for each pixel, and nothing asks any more whether it is padding: that is a row of zeros.
+and a load for each pixel, and nothing asks any more whether it is padding: that is a row of zeros. Where tiles are EVEN, pixels of a row but the outer
+ones are found by their distance, and tiles of one row leave out rows of padding.
 `gradients` is the product for the weights.
-ROWS, COLS, K, S and the window's bounds are literals: their loops are unrolled while the kernel is compiled. So is WHOLE: 1 promises that n, the number
-of channels to take, is LANES, and no mask is needed.
+ROWS, COLS, K, S and the window's bounds are literals: their loops are unrolled while the kernel is compiled. So are EVEN and WHOLE: the latter promises that
+n, the number of channels to take, is LANES, and no mask is needed.
 """
 import numpy as np
 
@@ -44,7 +45,7 @@ def window(acc, ROWS, COLS, K, S, TOP, BOTTOM, LEFT, RIGHT, where, to, x, zero, 
     """acc[r·COLS + j] += Σ_{u,v} pixel(r·S + u, j·S + v) · w[at + (u·K + v)·LANES …]; where[to …]: the pixels, row by row, (COLS-1)·S + K wide.
 
     Pixels outside rows TOP … BOTTOM-1 and columns LEFT … RIGHT-1 are left out: the caller knows that they are padding. EVEN promises that between the
-    K//2 outer columns on either side pixels lie `pitch` apart, or a row is all padding (`zero`) and left out: one place is read for all of them.
+    K//2 outer columns on either side pixels lie `pitch` apart, or a row is all padding (`zero`) and adds nothing.
     """
     out, wide, edge = list(acc), (COLS - 1) * S + K, K // 2
     for a in range(TOP, BOTTOM):

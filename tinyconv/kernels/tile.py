@@ -52,7 +52,7 @@ def multiply(acc, MR, NV, A, rows, q, hop, zero, first, B, b, K):
 
 def multiply_panels(acc, MR, PANELS, NV, LAST, A, rows, q, hop, zero, first, B, b, apart, K, ahead):
     """`multiply` for PANELS panels of NV vectors, the last one of LAST, each `apart` numbers behind the one before: acc has for each row the
-    first panel's vectors, then the next one's. Over two whole panels, with every k the row of NV vectors from B[ahead + k·NV·LANES] on is asked for
+    first panel's vectors, then the next one's. Over two whole panels (or one, where there are no pairs), with every k the row of NV vectors from B[ahead + k·NV·LANES] on is asked for
     (`following`): what the next tiles need is on its way from memory while these are multiplied. All at once would fill the few places where the
     processor notes what it waits for."""
     widths = [NV] * (PANELS - 1) + [LAST]
@@ -101,7 +101,7 @@ def resume(MR, NV, S, at, pitch):
 
 def finish(acc, MR, NV, C, places, q, column, n, bias, at, R, residual, low, high):
     """C[places[q+i] + column + j] = clip(acc[i, j] + bias[at + j] + R[same place] if residual, low, high) for j < n; places < 0 are skipped.
-    Rows that have a place are neighbours."""
+    The caller promises that rows with a place are neighbours: with the first and the last, all have one."""
     for i in range(MR):
         if places[q + i] >= 0:
             place = slice(places[q + i] + column, places[q + i] + column + n)

@@ -17,7 +17,7 @@ from .winograd_pixels import pitch
 
 WORKING = 2**21         # bytes of V and S (or Z) of one task, at most: a second cache or two (by trial)
 BLOCK = 24              # tiles of a task, at most: with few channels more of them would still fit the cache, but gain nothing (by trial)
-DEEP = 128              # channels multiplied at once, of two panels half as many: 16 KB of transformed filters
+DEEP = 128              # channels multiplied at once, of two panels half as many (by trial)
 UNITS = 8               # for a thread, of which it takes one after the other (by trial)
 STREAM = 18             # what a panel of transformed filters costs a block on its way from memory, in tiles multiplied with it (by trial)
 DATA = 1.0              # what transforming the data of a block costs, in panels of a tile (four tiles of six, a tenth of a pair each) (by trial)
@@ -29,7 +29,7 @@ ROUND = 2**23           # bytes of transformed filters at a time, where they are
 @lru_cache(maxsize=4096)
 def product_tile(g, m, pieces):
     """((tiles, panels of filters) multiplied at a time, (tiles of a block, splits of the panels)) for F(m, r): two panels where they come in pairs
-    and the pairs share out evenly, else one."""
+    and the pairs share out evenly, else one; without pairs six tiles or four, whichever end first."""
     count, n, panels, found = g.n * -(-g.oh // m) * -(-g.ow // m), m + g.kh - 1, -(-g.f // NR), []
     for rows, together, cost in TILES:
         if panels % together == 0:

@@ -38,6 +38,7 @@ def build(kind, ROWS, PANELS):
         tiles, per, wide = images * tall * across, (panels + splits - 1) // splits, pitch(c)
         units, size, step = (tiles + block - 1) // block * splits, n * n * wide + LANES, n * n * WIDTH + LANES
         apart, terms = n * n * c * NR, deep // PANELS
+        lead = 1 if PANELS > 1 else int(block > ROWS)                   # the tile that is the first to ask: what is multiplied first may itself still be coming
         for piece in range(lo, hi):
             known, v, s, row = -1, V[piece], S[piece], rows[piece]
             unit = add(taken, 0, 1)
@@ -60,7 +61,7 @@ def build(kind, ROWS, PANELS):
                                 to, k = q * step + point * WIDTH, min(terms, c - c0)
                                 acc = zeros(ROWS, WIDE) if c0 == 0 else resume(ROWS, WIDE, s, to, step)
                                 last = int(point == n * n - 1 and c0 + k == c)
-                                ahead = following(q // ROWS - int(count > ROWS), PANELS, here, apart, k * NR, last)
+                                ahead = following(q // ROWS - lead, PANELS, here, apart, k * NR, last)
                                 acc = multiply_panels(acc, ROWS, PANELS, NV, NV, v, row, q, 1, zero, point * wide + c0, U, here, apart, k, ahead)
                                 keep(acc, ROWS, WIDE, s, to, step)
                     for q in range(count):
