@@ -23,13 +23,13 @@ from .tile import NR, NV, finish, slide, zeros
 SPANS = (14, 8) if REGISTERS == 32 else (6, 4)          # pixels of a row in one tile
 
 
-def span(ow):
+def span(ow, spans=SPANS):
     """The pixels of a tile that leave the fewest of a row's tiles unused.
 
-    >>> span(112), span(56), span(16)
-    (14, 14, 8)
+    >>> span(112, (14, 8)), span(16, (14, 8)), span(112, (6, 4)), span(55, (6, 4))
+    (14, 8, 4, 4)
     """
-    return min(SPANS, key=lambda pixels: (-(-ow // pixels) * pixels, -pixels))
+    return min(spans, key=lambda pixels: (-(-ow // pixels) * pixels, -pixels))
 
 
 @fast
