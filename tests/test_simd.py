@@ -156,7 +156,7 @@ def test_window_tile(n):
     rng = np.random.default_rng(n)
     table, places = rng.integers(0, 300, 40), np.array([7, 0, 40, 80, -1, 200, -1])
     table[[1, 7, 20, 33]] = -1
-    check_same(strip_kernel, numbers(rng, 400), table, np.zeros(2 * LANES, np.float32), numbers(rng, 10 * LANES), numbers(rng, LANES), numbers(rng, 400),
+    check_same(strip_kernel, numbers(rng, 400), table, np.zeros(2 * LANES, np.float32), numbers(rng, 11 * LANES), numbers(rng, LANES), numbers(rng, 400),
                places, np.zeros(400, np.float32), numbers(rng, 9 * LANES), n, np.float32(-30), np.float32(40), np.zeros(50, np.int64))
 
 
@@ -165,7 +165,7 @@ def test_window_tile_of_evenly_spaced_pixels():
     """Outer columns by table, padding or not; of those between, the first tell of all; a row that is all padding. As if each place were read, in tiles
     of one row and of two."""
     rng = np.random.default_rng(0)
-    x, w, bias, places = numbers(rng, 400), numbers(rng, 10 * LANES), numbers(rng, LANES), np.arange(16) * 20
+    x, w, bias, places = numbers(rng, 400), numbers(rng, 11 * LANES), numbers(rng, LANES), np.arange(16) * 20
     y, zero, where, parts = np.zeros(400, np.float32), np.zeros(2 * LANES, np.float32), np.zeros(60, np.int64), []
     for at, (rows, cols, S, firsts) in enumerate(((1, 8, 2, (3, 0, 150)), (2, 4, 1, (3, 60, 0, 150)))):
         wide = (cols - 1) * S + 3
