@@ -116,16 +116,22 @@ def test_a_panel_and_a_trio():
         kernels.set_num_threads(before)
 
 
-@pytest.fixture
-def pages_of_17_channels(monkeypatch):
-    """Seventeen channels count as a page of memory: such pixels are taken in smaller tiles."""
+def other_tiles(monkeypatch, **constants):
+    """What a fixture yields from: depthwise tiles by other constants than this processor's, and none remembered before or after."""
     from tinyconv.kernels import planes, planes_scheme
-    monkeypatch.setattr(planes_scheme, "PAGES", 17)
+    for name, value in constants.items():
+        monkeypatch.setattr(planes_scheme, name, value)
     for made in (planes.schemes, planes.weight_scheme):
         made.cache_clear()
     yield
     for made in (planes.schemes, planes.weight_scheme):
         made.cache_clear()
+
+
+@pytest.fixture
+def pages_of_17_channels(monkeypatch):
+    """Seventeen channels count as a page of memory: such pixels are taken in smaller tiles."""
+    yield from other_tiles(monkeypatch, PAGES=17)
 
 
 def test_pixels_of_a_page(pages_of_17_channels):
@@ -139,18 +145,11 @@ def test_pixels_of_a_page(pages_of_17_channels):
 @pytest.fixture
 def sixteen_registers(monkeypatch):
     """Depthwise tiles as for a processor with 16 registers, on any."""
-    from tinyconv.kernels import planes, planes_scheme
-    monkeypatch.setattr(planes_scheme, "REGISTERS", 16)
-    monkeypatch.setattr(planes_scheme, "PLANE", 2)
-    for made in (planes.schemes, planes.weight_scheme):
-        made.cache_clear()
-    yield
-    for made in (planes.schemes, planes.weight_scheme):
-        made.cache_clear()
+    yield from other_tiles(monkeypatch, REGISTERS=16, PLANE=2)
 
 
 @pytest.mark.parametrize("name", ["depthwise 3x3, tiles within", "depthwise 5x5, wide", "depthwise 3x3, wide, stride 2",
-                                  "depthwise 3x3, a row of padding alone"])
+                                  "depthwise 3x3, a row of padding alone", "depthwise 3x3, plane of squares"])
 def test_tiles_for_sixteen_registers(sixteen_registers, name):
     """Small integers, bit for bit, where most places are found by their distance; tiles of one row and of two."""
     for direction in ("forward", "grad_input"):
@@ -160,9 +159,10 @@ def test_tiles_for_sixteen_registers(sixteen_registers, name):
 
 @pytest.mark.small
 def test_evenly_spaced_pixels(sixteen_registers):
-    """Where a kernel counts on it, between the outer columns each row of the tables is padding, or its pixels lie a pixel apart; often it does."""
+    """Where a kernel counts on it, between the outer columns each row of the tables is padding, or its pixels lie a pixel apart; often it does, in tiles of
+    one row and of two."""
     from tinyconv.kernels import planes_scheme
-    found = 0
+    found = []
     for name in NAMES:
         g = geometry(name)
         if g.groups != g.c:
@@ -177,8 +177,8 @@ def test_evenly_spaced_pixels(sixteen_registers):
                 if tables.even:
                     rows = tables.tables[0].reshape(-1, (COLS - 1) * S + K)[:, K // 2:(COLS - 1) * S + K - K // 2]
                     assert ((rows == -1).all(1) | (np.diff(rows, axis=1) == g.f).all(1) & (rows != -1).all(1)).all(), (name, direction)
-                    found += 1
-    assert found > 8
+                    found.append(ROWS)
+    assert len(found) > 8 and set(found) == {1, 2}
 
 
 @pytest.mark.small
